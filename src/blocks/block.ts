@@ -1,0 +1,49 @@
+/** The one extension point: what may stand in a slot. One file per block, one line in the registry. */
+import type { z } from 'zod';
+import type { GraphBuilder, Value } from '../graph/index.ts';
+import type { BlockConfig, SlotKind, StreamConfig } from '../model/architecture.ts';
+import type { Shape, Tensor } from '../tensor/tensor.ts';
+import type { Operator } from './operators.ts';
+
+/** Weights by the block's own names (`norm`, `q`, `down`, ...), matrices as (out, in) like Hugging Face. */
+export type Weights<T> = Readonly<Record<string, T>>;
+
+/** Fixed extents of one compiled forward. */
+export interface ForwardContext<C> {
+  readonly config: C;
+  readonly stream: StreamConfig;
+  readonly batch: number;
+  /** Tokens per sequence; the stream is (batch * tokens, hidden). */
+  readonly tokens: number;
+}
+
+/** What the paper's initialisation may look at, besides the teacher's weights. */
+export interface TeacherBlock {
+  readonly config: BlockConfig;
+  readonly weights: Weights<Tensor<'float32'>>;
+  /** Mean |activation| entering the teacher's output matrix, per input channel (C_i of arXiv 2411.19146, sec. 3). */
+  readonly meanAbsFeature?: Float32Array;
+}
+
+export interface Block<C extends BlockConfig = BlockConfig> {
+  readonly kind: C['kind'];
+  readonly slots: readonly SlotKind[];
+  readonly schema: z.ZodType<C>;
+  /** Short name shown in tables: `kv1`, `768`, `linear`, `no-op`. */
+  label(config: C): string;
+  /** Names and shapes of the weights. */
+  weights(config: C, stream: StreamConfig): Weights<Shape>;
+  /**
+   * The activation that enters the output matrix, before that matrix: (batch * tokens, features);
+   * undefined for a block that has no output matrix. The closed form fits the output matrix on it.
+   */
+  features(g: GraphBuilder, x: Value, weights: Weights<Value>, context: ForwardContext<C>): Value | undefined;
+  /** Name of the output matrix (hidden, features), the last thing a block applies; undefined when it has none. */
+  readonly output?: string;
+  /** The paper's initialisation from the teacher (arXiv 2411.19146, sec. 3). */
+  initialise(config: C, teacher: TeacherBlock, stream: StreamConfig): Weights<Tensor<'float32'>>;
+  /** KV-cache elements per token (keys and values together). */
+  kvElementsPerToken(config: C, stream: StreamConfig): number;
+  /** The operators one forward runs, as data for the cost model. */
+  operators(config: C, stream: StreamConfig): readonly Operator[];
+}
