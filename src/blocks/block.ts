@@ -1,6 +1,6 @@
 /** The one extension point: what may stand in a slot. One file per block, one line in the registry. */
 import type { z } from 'zod';
-import type { GraphBuilder, Value } from '../graph/index.ts';
+import type { Value } from '../graph/index.ts';
 import type { BlockConfig, SlotKind, StreamConfig } from '../model/architecture.ts';
 import type { Shape, Tensor } from '../tensor/tensor.ts';
 import type { Operator } from './operators.ts';
@@ -37,7 +37,7 @@ export interface Block<C extends BlockConfig = BlockConfig> {
    * The activation that enters the output matrix, before that matrix: (batch * tokens, features);
    * undefined for a block that has no output matrix. The closed form fits the output matrix on it.
    */
-  features(g: GraphBuilder, x: Value, weights: Weights<Value>, context: ForwardContext<C>): Value | undefined;
+  features(x: Value, weights: Weights<Value>, context: ForwardContext<C>): Value | undefined;
   /** Name of the output matrix (hidden, features), the last thing a block applies; undefined when it has none. */
   readonly output?: string;
   /** The paper's initialisation from the teacher (arXiv 2411.19146, sec. 3). */
