@@ -76,10 +76,6 @@ test.each<[string, Quantity]>([
   expect((refusal as PuzzleError).context.fix).toMatch(/Write it like/);
   expect((refusal as PuzzleError).message).toContain('--memory');
 });
-    expect(context.fix).toMatch(/Write it like/);
-    expect(message).toContain('--memory');
-  }
-});
 
 test('a range has both ends exactly and even steps', () => {
   const range = parseRange('40%..100%:25', 'bytes', '--vary');
