@@ -42,7 +42,10 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-function parser(argv: readonly string[], { json, signal }: { json: boolean; signal: AbortSignal }): Argv<GlobalOptions> {
+function parser(
+  argv: readonly string[],
+  { json, signal }: { json: boolean; signal: AbortSignal },
+): Argv<GlobalOptions> {
   let cli = yargs([...argv])
     .scriptName('puzzle')
     .usage('$0 <command>\n\nFit a pretrained language model to the hardware that serves it.')
@@ -59,7 +62,8 @@ function parser(argv: readonly string[], { json, signal }: { json: boolean; sign
     .fail((message, error) => {
       // yargs reports its own complaints as a message, ours as the error thrown by a handler.
       throw (
-        error ?? new PuzzleError('bad-usage', message, { fix: 'See `puzzle --help` or `puzzle <command> --help`.' })
+        error ??
+        new PuzzleError('bad-usage', message, { fix: 'See `puzzle --help` or `puzzle <command> --help`.' })
       );
     });
   for (const command of commands) {

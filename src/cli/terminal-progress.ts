@@ -34,7 +34,11 @@ export function terminalProgress(stream: NodeJS.WriteStream, options: { quiet: b
   };
   const draw = (force: boolean): void => {
     const now = performance.now();
-    if (running === undefined || (!force && now - drawnMs < (stream.isTTY ? redrawIntervalMs : logIntervalMs))) return;
+    if (
+      running === undefined ||
+      (!force && now - drawnMs < (stream.isTTY ? redrawIntervalMs : logIntervalMs))
+    )
+      return;
     drawnMs = now;
     const line = describeRunning(running, now);
     if (stream.isTTY) {

@@ -15,9 +15,9 @@ export const errorCodes = {
   'file-invalid': 2,
   'not-writable': 2,
   'disk-full': 2,
-  'busy': 2,
-  'infeasible': 3,
-  'interrupted': 130,
+  busy: 2,
+  infeasible: 3,
+  interrupted: 130,
 } as const satisfies Record<string, ExitCode>;
 
 export type ErrorCode = keyof typeof errorCodes;

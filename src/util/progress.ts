@@ -1,7 +1,13 @@
 /** Typed progress events: stages report, whoever listens (terminal, log, web page) renders. */
 
 export type ProgressEvent =
-  | { readonly kind: 'stage-started'; readonly stage: string; readonly total: number; readonly unit: string; readonly done?: number }
+  | {
+      readonly kind: 'stage-started';
+      readonly stage: string;
+      readonly total: number;
+      readonly unit: string;
+      readonly done?: number;
+    }
   | { readonly kind: 'advanced'; readonly stage: string; readonly done: number; readonly note?: string }
   | { readonly kind: 'stage-finished'; readonly stage: string; readonly note?: string }
   | { readonly kind: 'note'; readonly message: string };
