@@ -10,6 +10,7 @@ export type ExitCode = 1 | 2 | 3 | 130;
 export const errorCodes = {
   'bad-usage': 2,
   'bad-unit': 2,
+  'bad-problem': 2,
   'file-missing': 2,
   'file-truncated': 2,
   'file-invalid': 2,
