@@ -1,0 +1,85 @@
+/** Option groups that several commands share, so that a flag means the same everywhere. */
+import type { Options } from 'yargs';
+import { PuzzleError } from '../util/errors.ts';
+
+export const modelOption = {
+  model: {
+    type: 'string',
+    describe: 'Hugging Face folder, .gguf file, or a results folder (default: the bundled teacher)',
+  },
+} as const satisfies Record<string, Options>;
+
+export const hardwareOption = {
+  hw: {
+    type: 'string',
+    default: 'h100',
+    describe: 'Hardware profile: a name (`puzzle hw list`) or a JSON file',
+  },
+} as const satisfies Record<string, Options>;
+
+export const workloadOptions = {
+  batch: { type: 'number', default: 64, describe: 'Requests served together' },
+  input: { type: 'number', default: 1024, describe: 'Prompt tokens a request' },
+  output: { type: 'number', default: 1024, describe: 'Generated tokens a request' },
+  weights: {
+    type: 'string',
+    default: 'bf16',
+    choices: ['fp8', 'bf16', 'fp16', 'int8', 'fp32'],
+    describe: 'Format of the weights',
+  },
+  kv: {
+    type: 'string',
+    default: 'bf16',
+    choices: ['fp8', 'bf16', 'fp16', 'int8', 'fp32'],
+    describe: 'Format of the KV cache',
+  },
+  tp: { type: 'number', default: 1, describe: 'Tensor-parallel degree' },
+} as const satisfies Record<string, Options>;
+
+export const budgetOptions = {
+  memory: { type: 'string', describe: 'Most memory: 80GiB, or 85% of the teacher' },
+  latency: { type: 'string', describe: 'Longest time of one batch, prompt to last token: 51.2s, 1.5x, 85%' },
+  throughput: { type: 'string', describe: 'Least generated tokens a second: 5000tok/s, 2x' },
+  params: { type: 'string', describe: 'Most parameters, embeddings counted: 6B, 80%' },
+} as const satisfies Record<string, Options>;
+
+export const textOptions = {
+  text: { type: 'string', describe: 'Text to distil on (default: the bundled public-domain text)' },
+  'score-text': {
+    type: 'string',
+    describe: 'Held-out text to score blocks on (default: the last tenth of --text)',
+  },
+  'eval-text': {
+    type: 'string',
+    array: true,
+    describe: 'Texts to evaluate the student on (default: a held-out part of the text)',
+  },
+} as const satisfies Record<string, Options>;
+
+export const storeOption = {
+  store: { type: 'string', default: '.puzzle/store', describe: 'Folder of finished jobs' },
+} as const satisfies Record<string, Options>;
+
+export const deviceOptions = {
+  device: {
+    type: 'string',
+    default: 'cpu',
+    choices: ['cpu', 'webgpu', 'cuda'],
+    describe: 'Where this machine computes',
+  },
+  threads: { type: 'number', describe: 'CPU threads (default: all cores)' },
+} as const satisfies Record<string, Options>;
+
+/** A whole number within limits; yargs passes NaN for text. Throws `bad-usage` naming the flag. */
+export function wholeNumber(value: number, flag: string, least = 1, most = Number.MAX_SAFE_INTEGER): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw new PuzzleError(
+    'bad-usage',
+    `--${flag} takes a whole number from ${least}${most === Number.MAX_SAFE_INTEGER ? '' : ` to ${most}`}.`,
+    {
+      at: `--${flag}`,
+      value,
+      fix: `Give --${flag} a whole number.`,
+    },
+  );
+}
