@@ -1,0 +1,96 @@
+/** Ridge regression from second moments: the closed form of everything a block applies last. */
+import { PuzzleError } from '../util/errors.ts';
+import {
+  addProduct,
+  block,
+  cholesky,
+  copy,
+  matrix,
+  select,
+  solve,
+  solveLower,
+  solveUpper,
+  transpose,
+  type Matrix,
+} from './linear-algebra/index.ts';
+
+/** Sums over tokens, all that a least-squares fit of outputs y (outputs) on features h (features) needs. */
+export interface Moments {
+  readonly tokens: number;
+  /** sum h h^T (features, features) */
+  readonly gram: Matrix;
+  /** sum y h^T (outputs, features) */
+  readonly cross: Matrix;
+  /** sum ||y||^2 */
+  readonly energy: number;
+}
+
+/** Ridge strength relative to the mean diagonal of the Gram matrix. */
+export const defaultDamping = 1e-4;
+
+/**
+ * A = G + lambda I with lambda = `damping` times the mean diagonal of G. A Gram matrix of dead features (all zero)
+ * becomes the identity, so that their weights come out as zero.
+ *
+ * @throws PuzzleError `file-invalid` when the Gram matrix holds NaN or infinity
+ */
+export function dampened(gram: Matrix, damping = defaultDamping): Matrix {
+  const n = gram.rows;
+  let trace = 0;
+  for (let i = 0; i < n; i++) trace += gram.data[gram.offset + i * (gram.stride + 1)]!;
+  if (!Number.isFinite(trace))
+    throw new PuzzleError('file-invalid', 'activations of the teacher are not finite', {
+      fix: 'check the weights of the model for infinities and NaN',
+    });
+  const lambda = trace > 0 ? (damping * trace) / n : 1;
+  const a = copy(gram);
+  for (let i = 0; i < n; i++) a.data[i * (n + 1)]! += lambda;
+  return a;
+}
+
+/** Cholesky factor of {@link dampened}; damping grows tenfold until the matrix is numerically positive definite. */
+export function dampenedFactor(gram: Matrix, damping = defaultDamping): Matrix {
+  for (let strength = damping; strength < 1; strength *= 10) {
+    const factor = cholesky(dampened(gram, strength));
+    if (factor) return factor;
+  }
+  throw new PuzzleError('file-invalid', 'activations of the teacher have no usable second moments', {
+    fix: 'use more calibration text, or check the weights of the model',
+  });
+}
+
+/** argmin_W sum ||y - W h||^2 + lambda ||W||^2, (outputs, features). */
+export const ridge = (moments: Moments, damping = defaultDamping): Matrix =>
+  solve(dampenedFactor(moments.gram, damping), moments.cross);
+
+/**
+ * Least squares on the first w features of `order`, for every w of `widths`, from one factorisation: the factor of a
+ * leading block is the leading block of the factor.
+ *
+ * @param a (n, n) dampened Gram matrix
+ * @param b (outputs, n) right-hand side, W A = B
+ * @returns per width (outputs, width), columns in the order of `order`
+ */
+export function nestedLeastSquares(a: Matrix, b: Matrix, order: ArrayLike<number>, widths: readonly number[]): readonly Matrix[] {
+  const outputs = Array.from({ length: b.rows }, (_, i) => i);
+  const most = Array.from(order).slice(0, Math.max(...widths));
+  const l = cholesky(select(a, most, most));
+  if (!l) throw new RangeError('the dampened Gram matrix is not positive definite');
+  const z = solveLower(l, select(b, outputs, most)); // (outputs, most)
+  const u = transpose(l);
+  return widths.map((w) => solveUpper(block(u, 0, 0, w, w), block(z, 0, 0, z.rows, w)));
+}
+
+/** sum ||y - W h||^2 / sum ||y||^2: the normalised MSE of outputs W h, 1 for W = 0; 0 when y is all zero and W h too. */
+export function normalisedError({ gram, cross, energy }: Moments, w: Matrix): number {
+  const product = matrix(w.rows, w.columns); // W G
+  addProduct(product, w, gram);
+  let error = energy;
+  for (let i = 0; i < w.rows; i++)
+    for (let j = 0; j < w.columns; j++) {
+      const weight = w.data[w.offset + i * w.stride + j]!;
+      error += weight * (product.data[i * w.columns + j]! - 2 * cross.data[cross.offset + i * cross.stride + j]!);
+    }
+  // Cancellation may leave a perfect fit a rounding error below zero.
+  return energy > 0 ? Math.max(0, error) / energy : error > 0 ? Infinity : 0;
+}
