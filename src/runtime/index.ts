@@ -1,0 +1,3 @@
+/** The only folder that knows ONNX Runtime: devices, sessions, worker threads. */
+export { devices, type Device } from './device.ts';
+export { openRuntime, type Resident, type RunOptions, type RunResult, type Runtime } from './runtime.ts';
