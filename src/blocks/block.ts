@@ -25,22 +25,31 @@ export interface TeacherBlock {
   readonly meanAbsFeature?: Float32Array;
 }
 
+/**
+ * A block adds `features(norm(x)) . output^T` to the stream. One graph serves training and inference: the runtime's
+ * fused attention and norm kernels were measured and do not beat its own fusion of these primitives.
+ */
 export interface Block<C extends BlockConfig = BlockConfig> {
   readonly kind: C['kind'];
   readonly slots: readonly SlotKind[];
   readonly schema: z.ZodType<C>;
   /** Short name shown in tables: `kv1`, `768`, `linear`, `no-op`. */
   label(config: C): string;
-  /** Names and shapes of the weights. */
+  /** Names and shapes of the weights; empty for a block without any. */
   weights(config: C, stream: StreamConfig): Weights<Shape>;
   /**
-   * The activation that enters the output matrix, before that matrix: (batch * tokens, features);
-   * undefined for a block that has no output matrix. The closed form fits the output matrix on it.
+   * The activation that enters the output matrix, (batch * tokens, features), from the normalised stream
+   * (batch * tokens, hidden); undefined for a block that adds nothing. The closed form fits the output matrix on it.
    */
-  features(x: Value, weights: Weights<Value>, context: ForwardContext<C>): Value | undefined;
+  features(normed: Value, weights: Weights<Value>, context: ForwardContext<C>): Value | undefined;
   /** Name of the output matrix (hidden, features), the last thing a block applies; undefined when it has none. */
   readonly output?: string;
-  /** The paper's initialisation from the teacher (arXiv 2411.19146, sec. 3). */
+  /** Why this config cannot be initialised from a teacher's; undefined when it can. */
+  refuses(config: C, teacher: BlockConfig): string | undefined;
+  /**
+   * The paper's initialisation from the teacher (arXiv 2411.19146, sec. 3), fresh arrays.
+   * @throws RangeError where `refuses` gives a reason.
+   */
   initialise(config: C, teacher: TeacherBlock, stream: StreamConfig): Weights<Tensor<'float32'>>;
   /** KV-cache elements per token (keys and values together). */
   kvElementsPerToken(config: C, stream: StreamConfig): number;

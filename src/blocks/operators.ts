@@ -2,9 +2,21 @@
 
 export type Operator =
   /** (tokens, k) x (k, n); `count` times. `parallel` says how tensor parallelism splits it. */
-  | { readonly kind: 'gemm'; readonly n: number; readonly k: number; readonly bias?: boolean; readonly parallel: 'column' | 'row' | 'none' }
+  | {
+      readonly kind: 'gemm';
+      readonly n: number;
+      readonly k: number;
+      readonly bias?: boolean;
+      readonly parallel: 'column' | 'row' | 'none';
+    }
   /** Attention proper: scores, softmax, context, RoPE and cache write. */
-  | { readonly kind: 'attention'; readonly heads: number; readonly kvHeads: number; readonly headDim: number; readonly window?: number }
+  | {
+      readonly kind: 'attention';
+      readonly heads: number;
+      readonly kvHeads: number;
+      readonly headDim: number;
+      readonly window?: number;
+    }
   /** RMSNorm over the stream. */
   | { readonly kind: 'norm'; readonly width: number }
   /** Element-wise work per token: elements read and written, FLOPs. */
