@@ -1,16 +1,31 @@
 /** Files and folders that appear whole or not at all: written under a temporary name, then renamed. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { PuzzleError } from './errors.ts';
 
 /** Writes a whole file. Throws `not-writable` or `disk-full`; an older file of that name stays as it was. */
-export async function writeFileAtomically(path: string, content: string | Uint8Array): Promise<void> {
+export const writeFileAtomically = (path: string, content: string | Uint8Array): Promise<void> =>
+  streamFileAtomically(path, (file) => file.writeFile(content));
+
+/**
+ * Writes a file piece by piece through `fill`, whose `file.writeFile(piece)` goes on where the last one ended.
+ * Throws `not-writable` or `disk-full`; an older file of that name stays as it was.
+ */
+export async function streamFileAtomically(
+  path: string,
+  fill: (file: FileHandle) => Promise<void>,
+): Promise<void> {
   const temporary = temporaryNameFor(path);
   await explainingFailure(path, async () => {
     try {
       await mkdir(dirname(path), { recursive: true });
-      await writeFile(temporary, content);
+      const file = await open(temporary, 'w');
+      try {
+        await fill(file);
+      } finally {
+        await file.close();
+      }
       await rename(temporary, path);
     } catch (error) {
       await rm(temporary, { force: true });
