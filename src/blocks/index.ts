@@ -13,3 +13,5 @@ export {
   parseBlock,
   sameBlock,
 } from './registry.ts';
+export { alternativesOf, bundledSpaces, loadSpace, parseSpace } from './space.ts';
+export type { SearchSpace } from './space.ts';
