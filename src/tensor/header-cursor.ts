@@ -23,16 +23,16 @@ export class HeaderCursor {
     return this.#start + this.#offset;
   }
 
-  uint8 = (): number => this.#view.getUint8(this.#take(1));
-  int8 = (): number => this.#view.getInt8(this.#take(1));
-  uint16 = (): number => this.#view.getUint16(this.#take(2), true);
-  int16 = (): number => this.#view.getInt16(this.#take(2), true);
-  uint32 = (): number => this.#view.getUint32(this.#take(4), true);
-  int32 = (): number => this.#view.getInt32(this.#take(4), true);
-  uint64 = (): bigint => this.#view.getBigUint64(this.#take(8), true);
-  int64 = (): bigint => this.#view.getBigInt64(this.#take(8), true);
-  float32 = (): number => this.#view.getFloat32(this.#take(4), true);
-  float64 = (): number => this.#view.getFloat64(this.#take(8), true);
+  uint8 = (): number => this.#next(1, (view, at) => view.getUint8(at));
+  int8 = (): number => this.#next(1, (view, at) => view.getInt8(at));
+  uint16 = (): number => this.#next(2, (view, at) => view.getUint16(at, true));
+  int16 = (): number => this.#next(2, (view, at) => view.getInt16(at, true));
+  uint32 = (): number => this.#next(4, (view, at) => view.getUint32(at, true));
+  int32 = (): number => this.#next(4, (view, at) => view.getInt32(at, true));
+  uint64 = (): bigint => this.#next(8, (view, at) => view.getBigUint64(at, true));
+  int64 = (): bigint => this.#next(8, (view, at) => view.getBigInt64(at, true));
+  float32 = (): number => this.#next(4, (view, at) => view.getFloat32(at, true));
+  float64 = (): number => this.#next(8, (view, at) => view.getFloat64(at, true));
 
   /** A count of items that take at least `itemBytes` each: never more than the file can hold. */
   count(itemBytes: number, what: string): number {
@@ -47,6 +47,11 @@ export class HeaderCursor {
     const length = this.count(1, 'bytes of text');
     const at = this.#take(length);
     return decoder.decode(this.#window.subarray(at, at + length));
+  }
+
+  #next<T>(length: number, get: (view: DataView, at: number) => T): T {
+    const at = this.#take(length);
+    return get(this.#view, at);
   }
 
   /** Makes the next `length` bytes available in the window and steps over them. */

@@ -10,7 +10,7 @@ export interface StoredTensor {
   /** How its elements are, or are to be, stored. */
   readonly encoding: EncodingName;
   /** Reads and decodes it. Throws `weights-not-finite` for a NaN or an infinity, `file-truncated`. */
-  load(): Promise<Tensor<'float32'>>;
+  readonly load: () => Promise<Tensor<'float32'>>;
 }
 
 /** A file, or several read as one, of named tensors. Whoever opens it closes it. */
