@@ -9,9 +9,27 @@ export { readBlockLibrary, type LibraryOptions } from './interchange.ts';
 export { readProblemFile, toProblemFile, type ProblemFile } from './problem-file.ts';
 export { constraintsSchema, translateConstraints, type WrittenConstraint } from './constraint-schema.ts';
 export { reportBudgets, type BudgetReport } from './budget-report.ts';
-export { explain, type Explanation } from './explain.ts';
-export { explainInfeasibility, infeasibleError, type Infeasibility } from './infeasibility.ts';
-export { whatIf, type WhatIfPoint } from './what-if.ts';
+export { explain, runnerUp, type Explanation, type Reason } from './explain.ts';
+export {
+  describeConstraints,
+  explainInfeasibility,
+  infeasibleError,
+  type Infeasibility,
+} from './infeasibility.ts';
+export { changedLayers, whatIf, type Variation, type WhatIfPoint } from './what-if.ts';
 export { sweepBatches, type BatchSweep } from './batch-sweep.ts';
-export { cheapest } from './exchange-objective.ts';
+export { cheapest, minimiseResource } from './exchange-objective.ts';
 export { lagrangianBound } from './relaxation.ts';
+export { estimateUncertainty, type Uncertainty } from './uncertainty.ts';
+export { compareBaselines, type Baseline } from './baselines.ts';
+export {
+  architectureDocument,
+  budgetDocument,
+  costKey,
+  costsOf,
+  layersOf,
+  searchResultDocument,
+  type SearchResultDocument,
+} from './result-document.ts';
+export { terminalPlot, type PlotPoint } from './plot/terminal-plot.ts';
+export { svgPlot } from './plot/svg-plot.ts';
