@@ -45,6 +45,8 @@ export interface Runtime {
   readonly workers: number;
   /** Distinct compiled programs held now, summed over the workers. */
   readonly programs: number;
+  /** Tensors that are resident now: those uploaded or kept, and not released. */
+  readonly residents: number;
   /** Moves a tensor into a worker (default: the first). The caller's buffer is detached where it is not shared. */
   upload(tensor: Tensor, worker?: number): Promise<Resident>;
   /**
@@ -104,6 +106,10 @@ class WorkerRuntime implements Runtime {
 
   get programs(): number {
     return this.#places.reduce((sum, { programs }) => sum + programs.size, 0);
+  }
+
+  get residents(): number {
+    return this.#residents.size;
   }
 
   async upload(tensor: Tensor, worker = 0): Promise<Resident> {

@@ -1,0 +1,7 @@
+/** A model on a runtime: open it, send streams through its slots, judge them at the head. */
+export { closeExecution, openExecution, placeBlock, releaseBlock, withBlocks } from './execution.ts';
+export type { Execution, PlacedBlock, WeightSource } from './execution.ts';
+export { embed, forward, runBlock } from './stream.ts';
+export type { BlockOutput, Windows } from './stream.ts';
+export { judge, nextTokenLogProbabilities, predict, releasePrediction } from './head.ts';
+export type { Judgement, Prediction } from './head.ts';

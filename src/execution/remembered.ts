@@ -1,0 +1,12 @@
+/** Graphs made once per process: the runtime knows a graph again by identity, and compiles it once. */
+import { graph, type Graph, type Value } from '../graph/index.ts';
+
+const graphs = new Map<string, Graph>();
+
+/** The graph of these outputs, built at the first call with this key. */
+export function remembered(key: readonly unknown[], outputs: () => Readonly<Record<string, Value>>): Graph {
+  const name = JSON.stringify(key);
+  const known = graphs.get(name) ?? graph(outputs());
+  graphs.set(name, known);
+  return known;
+}
