@@ -51,6 +51,14 @@ export interface Block<C extends BlockConfig = BlockConfig> {
    * @throws RangeError where `refuses` gives a reason.
    */
   initialise(config: C, teacher: TeacherBlock, stream: StreamConfig): Weights<Tensor<'float32'>>;
+  /**
+   * For a block whose features are independent channels: the same block with these channels only, in this order,
+   * fresh arrays. Their order and the output matrix are then free to be chosen from second moments.
+   */
+  selectChannels?(
+    weights: Weights<Tensor<'float32'>>,
+    channels: readonly number[],
+  ): Weights<Tensor<'float32'>>;
   /** KV-cache elements per token (keys and values together). */
   kvElementsPerToken(config: C, stream: StreamConfig): number;
   /** The operators one forward runs, as data for the cost model. */

@@ -29,18 +29,9 @@ export const swiglu: Block<SwigluConfig> = {
     return width <= wide ? undefined : `the teacher's FFN is only ${wide} wide`;
   },
   initialise({ width }, teacher) {
-    const { norm, gate, up, down } = teacher.weights;
-    const kept = strongestChannels(width, teacher);
-    if (kept === undefined) {
-      return { norm: copy(norm!), gate: copy(gate!), up: copy(up!), down: copy(down!) };
-    }
-    return {
-      norm: copy(norm!),
-      gate: gatherRows(gate!, kept),
-      up: gatherRows(up!, kept),
-      down: gatherColumns(down!, kept),
-    };
+    return selectChannels(teacher.weights, strongestChannels(width, teacher));
   },
+  selectChannels,
   kvElementsPerToken: () => 0,
   operators: ({ width }, { hidden }) => [
     { kind: 'norm', width: hidden },
@@ -52,17 +43,26 @@ export const swiglu: Block<SwigluConfig> = {
   ],
 };
 
+function selectChannels(
+  { norm, gate, up, down }: TeacherBlock['weights'],
+  channels: readonly number[],
+): TeacherBlock['weights'] {
+  return {
+    norm: copy(norm!),
+    gate: gatherRows(gate!, channels),
+    up: gatherRows(up!, channels),
+    down: gatherColumns(down!, channels),
+  };
+}
+
 /**
  * Channels of the largest contribution C_i = mean |h_i| * ||W_down[:, i]|| (arXiv 2411.19146, sec. 3), in the
- * teacher's order; undefined when all are kept.
+ * teacher's order.
  */
-function strongestChannels(
-  width: number,
-  { config, weights, meanAbsFeature }: TeacherBlock,
-): number[] | undefined {
+function strongestChannels(width: number, { config, weights, meanAbsFeature }: TeacherBlock): number[] {
   const reason = swiglu.refuses({ kind: 'swiglu', width }, config);
   if (reason !== undefined) throw new RangeError(reason);
-  if (width === config.width) return undefined;
+  if (width === config.width) return Array.from({ length: width }, (_, channel) => channel);
   if (meanAbsFeature === undefined)
     throw new RangeError('ranking channels needs the mean |activation| of each');
   const contribution = columnNorms(weights.down!).map((norm, channel) => norm * meanAbsFeature[channel]!);
