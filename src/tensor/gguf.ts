@@ -43,7 +43,7 @@ export async function openGguf(path: string): Promise<GgufFile> {
     for (const { name, shape, encoding, offset } of table) {
       tensors.set(name, storedTensor(file, dataStart + offset, name, shape, encoding));
     }
-    return { metadata, tensors, close: () => file.close() };
+    return { paths: [path], metadata, tensors, close: () => file.close() };
   } catch (error) {
     await file.close();
     throw error;

@@ -6,4 +6,4 @@ export { openGguf, type GgufFile } from './gguf.ts';
 export { writeGguf } from './gguf-write.ts';
 export type { GgufMetadata, GgufValue } from './gguf-format.ts';
 export { inMemory, type StoredTensor, type TensorFile } from './stored-tensor.ts';
-export { readText } from './file-reader.ts';
+export { FileReader, readText } from './file-reader.ts';

@@ -44,7 +44,7 @@ export async function openSafetensors(path: string): Promise<TensorFile> {
       if (!isFloatType(dtype)) throw unsupported(path, name, dtype);
       tensors.set(name, storedTensor(file, dataStart + data_offsets[0], name, shape, dtype));
     }
-    return { tensors, close: () => file.close() };
+    return { paths: [path], tensors, close: () => file.close() };
   } catch (error) {
     await file.close();
     throw error;
@@ -83,7 +83,13 @@ async function openShards(folder: string, path: string, text: string): Promise<T
       if (tensor === undefined) throw invalid(path, `${fileName} does not hold ${name}`, fileName);
       tensors.set(name, tensor);
     }
-    return { tensors, close };
+    const paths = [
+      path,
+      ...Array.from(shards.keys())
+        .sort()
+        .map((fileName) => join(folder, fileName)),
+    ];
+    return { paths, tensors, close };
   } catch (error) {
     await close();
     throw error;

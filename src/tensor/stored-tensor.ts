@@ -15,6 +15,8 @@ export interface StoredTensor {
 
 /** A file, or several read as one, of named tensors. Whoever opens it closes it. */
 export interface TensorFile {
+  /** The files read, in a fixed order. */
+  readonly paths: readonly string[];
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   close(): Promise<void>;
 }

@@ -1,0 +1,8 @@
+/** Models: what they are, where they come from, how texts become tokens. */
+export type { Architecture, BlockConfig, RopeScaling, Slot, SlotKind, StreamConfig } from './architecture.ts';
+export { architectureSchema, formatArchitecture, parseArchitecture } from './architecture-file.ts';
+export { openModel } from './open-model.ts';
+export type { Checkpoint, SlotWeights } from './checkpoint.ts';
+export { saveStudent, type StudentWeights } from './save-student.ts';
+export { createTokenizer, type Tokenizer, type TokenizerFiles } from './tokenizer.ts';
+export { cutWindows, readTokens, type TokenWindows } from './tokens.ts';
