@@ -1,0 +1,52 @@
+/** The teacher of a run: its checkpoint at once, its weights on a runtime only when some job needs them. */
+import { fileURLToPath } from 'node:url';
+import { closeExecution, openExecution, type Execution, type WeightSource } from '../execution/index.ts';
+import { openModel, type Checkpoint } from '../model/index.ts';
+import { openRuntime } from '../runtime/index.ts';
+
+type RuntimeOptions = Parameters<typeof openRuntime>[0];
+
+/** The model of our own that every command uses when none is named. */
+export const bundledTeacher = fileURLToPath(new URL('../../models/moby-2m', import.meta.url));
+
+export interface Teacher {
+  readonly checkpoint: Checkpoint;
+  readonly source: WeightSource;
+  readonly isBundled: boolean;
+  /** The teacher on a runtime, opened at the first call: a run whose jobs are all finished never loads it. */
+  execution(): Promise<Execution>;
+  close(): Promise<void>;
+}
+
+/** @throws PuzzleError of `openModel` */
+export async function openTeacher(
+  path: string | undefined,
+  runtimeOptions: RuntimeOptions,
+): Promise<Teacher> {
+  const checkpoint = await openModel(path ?? bundledTeacher);
+  const source = checkpointSource(checkpoint);
+  let opened: Promise<Execution> | undefined;
+  return {
+    checkpoint,
+    source,
+    isBundled: path === undefined,
+    execution: () =>
+      (opened ??= openRuntime(runtimeOptions).then((runtime) => openExecution(source, runtime))),
+    async close() {
+      const execution = await opened?.catch(() => undefined);
+      if (execution !== undefined) {
+        await closeExecution(execution);
+        await execution.runtime.close();
+      }
+      await checkpoint.close();
+    },
+  };
+}
+
+/** A checkpoint as the source of an execution's weights. */
+const checkpointSource = (checkpoint: Checkpoint): WeightSource => ({
+  architecture: checkpoint.architecture,
+  streamWeight: (name) =>
+    ({ embedding: checkpoint.embedding, norm: checkpoint.finalNorm, head: checkpoint.head })[name](),
+  blockWeights: checkpoint.slotWeights,
+});
