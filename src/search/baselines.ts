@@ -1,12 +1,13 @@
 /** What simpler methods would choose under the same budgets: the comparison that search has to win. */
 import { seededRandom, type Random } from '../util/random.ts';
+import { dropLayers } from './depth.ts';
 import { minimiseResource } from './exchange-objective.ts';
 import type { Choice, Problem, SolveOptions } from './problem.ts';
 import { findMeasure, underLimits, type Limit, type Scenario } from './scenario.ts';
 import { solve } from './solve.ts';
 import { verify } from './verify.ts';
 
-export type BaselineName = 'greedy' | 'max-parameters' | 'no-op only' | 'uniform' | 'random';
+export type BaselineName = 'greedy' | 'max-parameters' | 'no-op only' | 'depth' | 'uniform' | 'random';
 
 export interface Baseline {
   readonly name: BaselineName;
@@ -31,6 +32,7 @@ const methods: Readonly<Record<BaselineName, Method>> = {
   greedy: (_, problem) => Promise.resolve(greedy(problem)),
   'max-parameters': maxParameters,
   'no-op only': noOpOnly,
+  depth: (scenario, problem) => Promise.resolve(dropLayers(scenario, problem)),
   uniform,
   random: (_, problem, options) => Promise.resolve(medianRandom(problem, options)),
 };
@@ -242,19 +244,25 @@ const triesPerDraw = 50;
 
 /** Random architectures that fit, groups filled in random order; the one of median score. */
 function medianRandom(problem: Problem, { seed = 0, draws = 101 }: BaselineOptions): Choice | string {
-  const random = seededRandom(seed);
-  const found = Array.from({ length: draws }, () => {
-    for (let attempt = 0; attempt < triesPerDraw; attempt++) {
-      const choice = randomFitting(problem, random);
-      if (choice !== undefined && verify(problem, choice).violations.length === 0) return choice;
-    }
-    return undefined;
-  }).filter((choice) => choice !== undefined);
+  const found = randomChoices(problem, draws, seed);
   if (found.length === 0) return `none of ${draws * triesPerDraw} random draws fits`;
   const sorted = found
     .map((choice) => ({ choice, value: verify(problem, choice).value }))
     .toSorted((a, b) => a.value - b.value);
   return sorted[Math.floor((sorted.length - 1) / 2)]!.choice;
+}
+
+/** Up to `count` random architectures that fit the problem's limits; fewer where draws fail too often. */
+export function randomChoices(problem: Problem, count: number, seed: number): readonly Choice[] {
+  const random = seededRandom(seed);
+  const draw = (): Choice | undefined => {
+    for (let attempt = 0; attempt < triesPerDraw; attempt++) {
+      const choice = randomFitting(problem, random);
+      if (choice !== undefined && verify(problem, choice).violations.length === 0) return choice;
+    }
+    return undefined;
+  };
+  return Array.from({ length: count }, draw).filter((choice) => choice !== undefined);
 }
 
 /** Draws each group among the alternatives that leave enough for the cheapest of the groups still open. */

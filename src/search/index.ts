@@ -21,7 +21,7 @@ export { sweepBatches, type BatchSweep } from './batch-sweep.ts';
 export { cheapest, minimiseResource } from './exchange-objective.ts';
 export { lagrangianBound } from './relaxation.ts';
 export { estimateUncertainty, type Uncertainty } from './uncertainty.ts';
-export { compareBaselines, type Baseline } from './baselines.ts';
+export { compareBaselines, randomChoices, type Baseline } from './baselines.ts';
 export {
   architectureDocument,
   budgetDocument,
