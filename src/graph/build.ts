@@ -258,7 +258,7 @@ const mapRecord = <K extends string, T>(
 ): Record<K, T> => Object.fromEntries(names.map((name, index) => [name, map(name, index)])) as Record<K, T>;
 
 /** Values outside a loop that its body reads: the last ones, on each path, that depend on none of its variables. */
-function captures(variables: readonly Value[], results: readonly Value[]): readonly Value[] {
+export function captures(variables: readonly Value[], results: readonly Value[]): readonly Value[] {
   const inside = new Map<Value, boolean>(variables.map((variable) => [variable, true]));
   const depends = (value: Value): boolean => {
     const known = inside.get(value);

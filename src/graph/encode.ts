@@ -1,31 +1,20 @@
 /** A graph as the bytes of an ONNX model: one emission rule an operator. */
-import type { DType, Shape, Tensor } from '../tensor/tensor.ts';
 import { loopBody, type Graph } from './graph.ts';
-import {
-  attributeType,
-  elementType,
-  modelProto,
-  type AttributeProto,
-  type GraphProto,
-  type ModelProto,
-  type NodeProto,
-  type TensorProto,
-  type ValueInfoProto,
-} from './onnx-schema.ts';
-import { outputTypes } from './types.ts';
-import type { FusedAttribute, OperatorKind, Reduction, Value } from './value.ts';
+import { elementType, modelProto, type ModelProto } from './onnx-schema.ts';
+import { Scope, valueInfo, type EmissionRule, type EmissionRules } from './onnx-scope.ts';
+import type { OperatorKind, Reduction, Value } from './value.ts';
 
-/** ONNX operator set; ONNX Runtime 1.30 has kernels for it on every device. */
+/** ONNX operator set; ONNX Runtime 1.30 has kernels for it on every device. Other domains are at version 1. */
 const opset = 20;
 /** IR version that came with that operator set (ONNX 1.15). */
 const irVersion = 9;
 
 /** The graph as an ONNX model. Deterministic: equal graphs give equal bytes. */
 export function encode(graph: Graph): Uint8Array {
-  const domains = new Map([['', opset]]);
-  const scope = new Scope(domains, new Map(), { next: 0 });
-  for (const [name, value] of Object.entries(graph.inputs)) scope.name(value, name);
-  for (const node of graph.nodes) scope.emit(node);
+  const scope = Scope.root();
+  for (const [name, value] of Object.entries(graph.inputs)) scope.setName(value, name);
+  scope.claim(Object.entries(graph.outputs));
+  for (const node of graph.nodes) scope.emit(node, rules);
   const model: ModelProto = {
     irVersion,
     producerName: 'puzzle',
@@ -34,12 +23,10 @@ export function encode(graph: Graph): Uint8Array {
       Object.entries(graph.inputs).map(([name, value]) => valueInfo(name, value)),
       Object.entries(graph.outputs),
     ),
-    opsetImport: [...domains].map(([domain, version]) => ({ domain, version })),
+    opsetImport: [...scope.domains].map((domain) => ({ domain, version: domain === '' ? opset : 1 })),
   };
   return modelProto.encode(modelProto.fromObject(model)).finish();
 }
-
-type EmissionRule<K extends OperatorKind> = (node: Value<K>, scope: Scope) => void;
 
 /** ONNX operator of the same inputs, without attributes. */
 const plain =
@@ -70,7 +57,7 @@ const lowered: EmissionRule<OperatorKind> = (node) => {
   throw new Error(`${node.op} is lowered before emission`);
 };
 
-const rules: { readonly [K in OperatorKind]: EmissionRule<K> } = {
+const rules: EmissionRules = {
   input: () => {},
   loopVariable: () => {},
   constant: (node, scope) => scope.initialise(scope.name(node), { ...node, data: node.attributes.data }),
@@ -143,131 +130,19 @@ const rules: { readonly [K in OperatorKind]: EmissionRule<K> } = {
 function emitLoop(node: Value<'loop'>, scope: Scope): void {
   const { steps, iteration, state, next, collected } = node.attributes;
   const body = scope.child();
-  const condition = body.fresh('continue');
+  const conditionType = { dtype: 'bool', shape: [] } as const;
+  const [condition, proceeding] = [body.fresh('continue'), body.fresh('continue')];
+  const results = [...next, ...collected].map((value) => [body.fresh('next'), value] as const);
   const variables = [iteration, ...state].map((value) => valueInfo(body.name(value), value));
-  for (const inner of loopBody(node)) body.emit(inner);
-  const proceeding = body.fresh('continue');
+  body.claim(results);
+  for (const inner of loopBody(node)) body.emit(inner, rules);
   body.add('Identity', [condition], [proceeding]);
   const graph = body.finish(
     'body',
-    [variables[0]!, valueInfo(condition, { dtype: 'bool', shape: [] }), ...variables.slice(1)],
-    [...next, ...collected].map((value) => [body.fresh('next'), value]),
-    [valueInfo(proceeding, { dtype: 'bool', shape: [] })],
+    [variables[0]!, valueInfo(condition, conditionType), ...variables.slice(1)],
+    results,
+    [valueInfo(proceeding, conditionType)],
   );
   const initial = scope.inputs(node).slice(0, state.length);
-  scope.add('Loop', [scope.scalar(steps), '', ...initial], scope.outputs(node), { body: graph });
-}
-
-type Attribute = FusedAttribute | GraphProto;
-
-/** Names and nodes of one (sub)graph; a loop's body sees the names around it. */
-class Scope {
-  readonly #domains: Map<string, number>;
-  readonly #names: Map<Value, readonly string[]>;
-  readonly #counter: { next: number };
-  readonly #nodes: NodeProto[] = [];
-  readonly #initializers = new Map<string, TensorProto>();
-
-  constructor(domains: Map<string, number>, names: Map<Value, readonly string[]>, counter: { next: number }) {
-    this.#domains = domains;
-    this.#names = names;
-    this.#counter = counter;
-  }
-
-  child(): Scope {
-    return new Scope(this.#domains, new Map(this.#names), this.#counter);
-  }
-
-  emit(node: Value): void {
-    const rule = rules[node.op] as EmissionRule<OperatorKind>; // the table ties rule and operator together
-    rule(node, this);
-  }
-
-  /** Name of a value's only (or first) output, given at first use. */
-  name(value: Value, name?: string): string {
-    if (value.op === 'result') return this.outputs(value.inputs[0]!)[value.attributes.index]!;
-    return this.outputs(value, name)[0]!;
-  }
-
-  /** Names of all outputs of a node. */
-  outputs(value: Value, name?: string): readonly string[] {
-    const known = this.#names.get(value);
-    if (known !== undefined) return known;
-    const names = name === undefined ? outputTypes(value).map(() => this.fresh(value.op)) : [name];
-    this.#names.set(value, names);
-    return names;
-  }
-
-  inputs(node: Value): readonly string[] {
-    return node.inputs.map((value) => this.name(value));
-  }
-
-  /** A name no input can have. */
-  fresh(stem: string): string {
-    return `${stem}:${this.#counter.next++}`;
-  }
-
-  add(
-    type: string,
-    input: readonly string[],
-    output: readonly string[],
-    attributes: Readonly<Record<string, Attribute>> = {},
-    domain = '',
-  ): void {
-    if (!this.#domains.has(domain)) this.#domains.set(domain, 1);
-    const attribute = Object.entries(attributes).map(([name, value]) => attributeProto(name, value));
-    this.#nodes.push({ input, output, name: output[0]!, opType: type, domain, attribute });
-  }
-
-  initialise(name: string, tensor: Tensor): string {
-    const { data } = tensor;
-    this.#initializers.set(name, {
-      dims: tensor.shape,
-      dataType: elementType[tensor.dtype],
-      name,
-      rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-    });
-    return name;
-  }
-
-  /** A list of int64 (axes, extents), shared by all who need the same. */
-  integers(values: readonly number[]): string {
-    return this.#int64(`ints:${values.join(',')}`, values, [values.length]);
-  }
-
-  scalar(value: number): string {
-    return this.#int64(`int:${value}`, [value], []);
-  }
-
-  #int64(name: string, values: readonly number[], shape: Shape): string {
-    const data = BigInt64Array.from(values, BigInt);
-    return this.#initializers.has(name) ? name : this.initialise(name, { dtype: 'int64', shape, data });
-  }
-
-  /** The (sub)graph; outputs get their names through Identity nodes, which ONNX Runtime removes. */
-  finish(
-    name: string,
-    input: readonly ValueInfoProto[],
-    outputs: readonly (readonly [string, Value])[],
-    leading: readonly ValueInfoProto[] = [],
-  ): GraphProto {
-    for (const [outputName, value] of outputs) this.add('Identity', [this.name(value)], [outputName]);
-    const output = [...leading, ...outputs.map(([outputName, value]) => valueInfo(outputName, value))];
-    return { node: this.#nodes, name, initializer: [...this.#initializers.values()], input, output };
-  }
-}
-
-const valueInfo = (name: string, { dtype, shape }: { dtype: DType; shape: Shape }): ValueInfoProto => ({
-  name,
-  type: {
-    tensorType: { elemType: elementType[dtype], shape: { dim: shape.map((dimValue) => ({ dimValue })) } },
-  },
-});
-
-function attributeProto(name: string, value: Attribute): AttributeProto {
-  if (typeof value === 'number') return { name, type: attributeType.int, i: value };
-  if (typeof value === 'string') return { name, type: attributeType.string, s: Buffer.from(value) };
-  if (Array.isArray(value)) return { name, type: attributeType.ints, ints: value };
-  if ('float' in value) return { name, type: attributeType.float, f: value.float };
-  return { name, type: attributeType.graph, g: value as GraphProto };
+  scope.add('Loop', [scope.integer(steps), '', ...initial], scope.outputs(node), { body: graph });
 }

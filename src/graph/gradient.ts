@@ -60,7 +60,7 @@ const rules: { readonly [K in OperatorKind]: GradientRule<K> } = {
   loopVariable: none,
   add: (g) => [g, g],
   sub: (g) => [g, neg(g)],
-  mul: (g, { inputs: [a, b] }) => [mul(g, b!), mul(g, a!)],
+  mul: (g, { inputs: [a, b] }) => (a === b ? [mul(mul(g, 2), a!)] : [mul(g, b!), mul(g, a!)]),
   div: (g, y) => [div(g, y.inputs[1]!), neg(mul(g, div(y, y.inputs[1]!)))],
   neg: (g) => [neg(g)],
   exp: (g, y) => [mul(g, y)],

@@ -1,8 +1,15 @@
 /** A graph ready to run: values with names, in topological order, equal values merged, legality checked. */
-import { mul, sigmoid } from './build.ts';
+import { captures, mul, sigmoid } from './build.ts';
 import { elementCount } from '../tensor/tensor.ts';
-import { inferType } from './types.ts';
-import { describeType, sameType, type OperatorAttributes, type OperatorKind, type Value } from './value.ts';
+import { broadcast, inferType } from './types.ts';
+import {
+  describeType,
+  sameShape,
+  sameType,
+  type OperatorAttributes,
+  type OperatorKind,
+  type Value,
+} from './value.ts';
 
 export interface Graph {
   /** Every input the outputs depend on, by name; feeding others is an error of the runtime. */
@@ -21,6 +28,8 @@ const maximumConstantElements = 2 ** 20;
  */
 export function graph(outputs: Readonly<Record<string, Value>>): Graph {
   if (Object.keys(outputs).length === 0) throw new RangeError('a graph needs an output');
+  const reserved = Object.keys(outputs).find((name) => !isFreeName(name));
+  if (reserved !== undefined) throw new RangeError(`"${reserved}" cannot name an output`);
   const intern = interner();
   const merged = Object.fromEntries(Object.entries(outputs).map(([name, value]) => [name, intern(value)]));
   const nodes = topological(Object.values(merged));
@@ -81,7 +90,7 @@ function interner(): (value: Value) => Value {
     if (value.op === 'stopGradient') return intern(value.inputs[0]!);
     // Shares its sigmoid with the gradient; ONNX Runtime fuses the pair again where nothing else reads it.
     if (value.op === 'silu') return intern(mul(value.inputs[0]!, sigmoid(value.inputs[0]!)));
-    const inputs = value.inputs.map(intern);
+    const inputs = withoutExpansion(value, value.inputs.map(intern));
     if (value.op === 'loopVariable') return number(value);
     if (value.op === 'loop') {
       const { steps, iteration, state, next, collected } = value.attributes;
@@ -93,7 +102,9 @@ function interner(): (value: Value) => Value {
         next: next.map(intern),
         collected: collected.map(intern),
       };
-      return number(rebuilt(value, inputs, attributes));
+      // Merging may have changed what the body reads from outside.
+      const captured = captures([iteration, ...state], [...attributes.next, ...attributes.collected]);
+      return number(rebuilt(value, [...inputs.slice(0, state.length), ...captured], attributes));
     }
     const key = [
       value.op,
@@ -116,6 +127,27 @@ function interner(): (value: Value) => Value {
   return intern;
 }
 
+const broadcasting: ReadonlySet<OperatorKind> = new Set([
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'less',
+  'greater',
+  'equal',
+  'where',
+]);
+
+/** Operators that broadcast need no operand written out to the full shape, where another one gives that shape. */
+const withoutExpansion = ({ op, shape }: Value, inputs: readonly Value[]): readonly Value[] => {
+  if (!broadcasting.has(op)) return inputs;
+  return inputs.reduce<readonly Value[]>((kept, operand, index) => {
+    if (operand.op !== 'expand') return kept;
+    const slim = kept.with(index, operand.inputs[0]!);
+    return sameShape(broadcast(...slim.map((input) => input.shape)), shape) ? slim : kept;
+  }, inputs);
+};
+
 const rebuilt = (
   value: Value,
   inputs: readonly Value[],
@@ -125,12 +157,16 @@ const rebuilt = (
 const bytesOf = ({ attributes: { data } }: Value<'constant'>): string =>
   Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
 
+/** Names with a colon are those that emission gives. */
+const isFreeName = (name: string): boolean => name !== '' && !name.includes(':');
+
 /** The spec of a legal graph: each law says what breaks it, or nothing. */
 const laws: readonly ((node: Value, variables: ReadonlySet<Value>) => string | false)[] = [
   (node) =>
     node.shape.some((extent) => !Number.isInteger(extent) || extent < 1) &&
     'has an extent that is no positive integer',
-  (node) => node.op === 'input' && node.attributes.name === '' && 'has no name',
+  (node) =>
+    node.op === 'input' && !isFreeName(node.attributes.name) && `cannot be called "${node.attributes.name}"`,
   (node) =>
     node.op === 'constant' &&
     node.attributes.data.length !== elementCount(node.shape) &&
