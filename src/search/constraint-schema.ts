@@ -91,9 +91,10 @@ function translateForce(rule: Where & { force: string }, context: Context, at: s
 
 function translateEqual(
   rule: { equal: 'attention' | 'ffn' | 'layer' } & Where,
-  { problem, blocks }: Context,
+  context: Context,
   at: string,
 ): Constraint[] {
+  const { problem, blocks } = context;
   const inLayers = layerFilter(rule.layers, problem.groups, at);
   const own = problem.groups.flatMap((group, g) => {
     const { attention, ffn } = blocks[g]![0] ?? {};
@@ -113,9 +114,8 @@ function translateEqual(
   if (own.length > 0) return own.length > 1 ? [{ kind: 'equal', groups: own }] : [];
   if (rule.equal === 'layer') {
     // Layers of separate groups are equal when each slot is.
-    return (['attention', 'ffn'] as const).flatMap((slot) =>
-      translateEqual({ ...rule, equal: slot }, { problem, blocks, teacher: [] }, at),
-    );
+    const slots = (['attention', 'ffn'] as const).filter((slot) => blocks.some((group) => group[0]?.[slot]));
+    return slots.flatMap((slot) => translateEqual({ ...rule, equal: slot }, context, at));
   }
   return fail(`${at}: no group holds ${rule.equal}`, at, rule.equal, 'Name a slot that the problem has.');
 }

@@ -8,7 +8,12 @@ export function dropLayers({ blocks, teacher }: Scenario, problem: Problem): Cho
   const layers = new Map<number, { groups: number[]; damage: number }>();
   const better = problem.objective.sense === 'minimise' ? 1 : -1;
   const dropped = problem.groups.map((_, g) =>
-    blocks[g]!.findIndex(({ attention = 'no-op', ffn = 'no-op' }) => attention === 'no-op' && ffn === 'no-op'),
+    blocks[g]!.findIndex(
+      ({ attention, ffn }) =>
+        (attention ?? ffn) !== undefined &&
+        (attention ?? 'no-op') === 'no-op' &&
+        (ffn ?? 'no-op') === 'no-op',
+    ),
   );
   problem.groups.forEach(({ layer, alternatives }, g) => {
     const entry = layers.get(layer) ?? { groups: [], damage: 0 };

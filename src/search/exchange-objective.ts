@@ -4,36 +4,32 @@ import { solve } from './solve.ts';
 
 /**
  * The problem whose objective is a resource's total, to be minimised; the score takes the resource's place among the
- * resources, limited where `scoreLimit` is given. The resource's own upper limit is dropped, its lower one stays.
+ * resources, limited where `scoreLimit` is given. The resource's own limits stay, as a resource at the end.
  */
 export function minimiseResource(problem: Problem, resource: number, scoreLimit?: number): Problem {
   const { groups, resources, objective } = problem;
-  const { name, fixed, lower } = resources[resource]!;
-  const keepsLower = lower !== undefined;
+  const own = resources[resource]!;
+  const limited = own.lower !== undefined || own.upper !== undefined;
   const score = {
     name: objective.metric,
     fixed: objective.fixed ?? 0,
-    ...(scoreLimit !== undefined && {
-      [objective.sense === 'minimise' ? 'upper' : 'lower']: scoreLimit,
-    }),
+    ...(scoreLimit !== undefined && { [objective.sense === 'minimise' ? 'upper' : 'lower']: scoreLimit }),
   };
   return {
     ...problem,
-    objective: { sense: 'minimise', metric: name, fixed },
-    resources: [
-      ...resources.map((own, r) => (r === resource ? score : own)),
-      ...(keepsLower ? [{ name: `${name} (objective)`, fixed, lower }] : []),
-    ],
+    objective: { sense: 'minimise', metric: own.name, fixed: own.fixed },
+    resources: [...resources.with(resource, score), ...(limited ? [own] : [])],
     groups: groups.map((group) => ({
       ...group,
-      alternatives: group.alternatives.map((alternative) => ({
-        ...alternative,
-        score: alternative.uses[resource]!,
-        uses: [
-          ...alternative.uses.with(resource, alternative.score),
-          ...(keepsLower ? [alternative.uses[resource]!] : []),
-        ],
-      })),
+      alternatives: group.alternatives.map((alternative) => {
+        const { score, uses } = alternative;
+        const use = uses[resource]!;
+        return {
+          ...alternative,
+          score: use,
+          uses: [...uses.with(resource, score), ...(limited ? [use] : [])],
+        };
+      }),
     })),
   };
 }

@@ -6,7 +6,6 @@ import { minimiseResource } from './exchange-objective.ts';
 import type { Problem, SolveOptions } from './problem.ts';
 import { describeLimit, measureValue, underLimits, type Limit, type Scenario } from './scenario.ts';
 import { solve } from './solve.ts';
-import { limitTolerance } from './tolerance.ts';
 
 export interface Infeasibility {
   readonly relaxations: readonly Relaxation[];
@@ -45,17 +44,10 @@ async function nearestFeasible(
   options: SolveOptions,
 ): Promise<number | undefined> {
   const { measure } = limit;
-  const others = underLimits(
-    scenario,
-    limits.filter((other) => other !== limit),
-  );
-  const least = await solve(minimiseResource(others, measure.resource), options);
-  if (least.choice.length === 0) return undefined;
-  // Another budget, or the problem itself, may bound the same resource: it is not ours to relax.
-  const { upper = Infinity } = others.resources[measure.resource]!;
-  return least.value > upper + limitTolerance(others, measure.resource)
-    ? undefined
-    : measureValue(measure, least.value);
+  // Another budget, or the problem itself, may bound the same resource: those limits stay.
+  const others = limits.filter((other) => other !== limit);
+  const least = await solve(minimiseResource(underLimits(scenario, others), measure.resource), options);
+  return least.choice.length === 0 ? undefined : measureValue(measure, least.value);
 }
 
 /**
