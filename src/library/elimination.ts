@@ -59,7 +59,9 @@ function eliminateBlock(m: Matrix, w: Matrix, steps: number): EliminatedBlock {
   const p = matrix(n, steps);
   const u = matrix(steps, outputs);
   const diagonal = Float64Array.from({ length: n }, (_, c) => m.data[c * n + c]!);
-  const norms = Float64Array.from({ length: n }, (_, c) => dot(w.data, c * outputs, w.data, c * outputs, outputs));
+  const norms = Float64Array.from({ length: n }, (_, c) =>
+    dot(w.data, c * outputs, w.data, c * outputs, outputs),
+  );
   const alive = new Uint8Array(n).fill(1);
   const inner = new Float64Array(n); // W_c . u_k
   const pivots: number[] = [];
@@ -116,7 +118,10 @@ function innerProducts(result: Float64Array, w: Float64Array, u: Float64Array, a
     const r1 = r0 + length;
     const r2 = r1 + length;
     const r3 = r2 + length;
-    let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    let s0 = 0,
+      s1 = 0,
+      s2 = 0,
+      s3 = 0;
     for (let i = 0; i < length; i++) {
       const x = u[i]!;
       s0 += w[r0 + i]! * x;

@@ -71,7 +71,12 @@ export const ridge = (moments: Moments, damping = defaultDamping): Matrix =>
  * @param b (outputs, n) right-hand side, W A = B
  * @returns per width (outputs, width), columns in the order of `order`
  */
-export function nestedLeastSquares(a: Matrix, b: Matrix, order: ArrayLike<number>, widths: readonly number[]): readonly Matrix[] {
+export function nestedLeastSquares(
+  a: Matrix,
+  b: Matrix,
+  order: ArrayLike<number>,
+  widths: readonly number[],
+): readonly Matrix[] {
   const outputs = Array.from({ length: b.rows }, (_, i) => i);
   const most = Array.from(order).slice(0, Math.max(...widths));
   const l = cholesky(select(a, most, most));
@@ -89,7 +94,8 @@ export function normalisedError({ gram, cross, energy }: Moments, w: Matrix): nu
   for (let i = 0; i < w.rows; i++)
     for (let j = 0; j < w.columns; j++) {
       const weight = w.data[w.offset + i * w.stride + j]!;
-      error += weight * (product.data[i * w.columns + j]! - 2 * cross.data[cross.offset + i * cross.stride + j]!);
+      error +=
+        weight * (product.data[i * w.columns + j]! - 2 * cross.data[cross.offset + i * cross.stride + j]!);
     }
   // Cancellation may leave a perfect fit a rounding error below zero.
   return energy > 0 ? Math.max(0, error) / energy : error > 0 ? Infinity : 0;

@@ -80,7 +80,11 @@ export function inverse(l: Matrix): Matrix {
   const result = matrix(n, n);
   for (let i = 0; i < n; i += blockSize) {
     const width = Math.min(blockSize, n - i);
-    addProduct(block(result, i, 0, width, i + width), block(x, i, i, width, n - i), block(x, 0, i, i + width, n - i));
+    addProduct(
+      block(result, i, 0, width, i + width),
+      block(x, i, i, width, n - i),
+      block(x, 0, i, i + width, n - i),
+    );
   }
   mirrorLower(result);
   return result;

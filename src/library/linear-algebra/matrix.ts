@@ -58,6 +58,5 @@ export function select(m: Matrix, rows: ArrayLike<number>, columns: ArrayLike<nu
 /** Copies the lower triangle of a square matrix into its upper one, in place. */
 export function mirrorLower(m: Matrix): void {
   for (let i = 0; i < m.rows; i++)
-    for (let j = 0; j < i; j++)
-      m.data[m.offset + j * m.stride + i] = m.data[m.offset + i * m.stride + j]!;
+    for (let j = 0; j < i; j++) m.data[m.offset + j * m.stride + i] = m.data[m.offset + i * m.stride + j]!;
 }

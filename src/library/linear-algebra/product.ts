@@ -37,7 +37,15 @@ export function addProduct(c: Matrix, a: Matrix, b: Matrix, alpha = 1, part: 'al
 }
 
 /** Copies a tile so that `group` rows lie interleaved, one element of each after the other; missing rows are zero. */
-function pack(target: Float64Array, m: Matrix, row: number, column: number, rows: number, depth: number, group: number): void {
+function pack(
+  target: Float64Array,
+  m: Matrix,
+  row: number,
+  column: number,
+  rows: number,
+  depth: number,
+  group: number,
+): void {
   const { data, stride } = m;
   const start = m.offset + row * stride + column;
   for (let i = 0; i < rows; i += group)
@@ -49,18 +57,37 @@ function pack(target: Float64Array, m: Matrix, row: number, column: number, rows
     }
 }
 
-function multiplyTile(c: Matrix, row: number, column: number, rows: number, columns: number, depth: number, alpha: number): void {
+function multiplyTile(
+  c: Matrix,
+  row: number,
+  column: number,
+  rows: number,
+  columns: number,
+  depth: number,
+  alpha: number,
+): void {
   const a = packedA;
   const b = packedB;
   const { data, stride } = c;
   for (let i = 0; i < rows; i += 4) {
     for (let j = 0; j < columns; j += 2) {
-      let s00 = 0, s01 = 0, s10 = 0, s11 = 0, s20 = 0, s21 = 0, s30 = 0, s31 = 0;
+      let s00 = 0,
+        s01 = 0,
+        s10 = 0,
+        s11 = 0,
+        s20 = 0,
+        s21 = 0,
+        s30 = 0,
+        s31 = 0;
       let p = i * depth;
       let q = j * depth;
       for (const end = p + 4 * depth; p < end; p += 4, q += 2) {
-        const a0 = a[p]!, a1 = a[p + 1]!, a2 = a[p + 2]!, a3 = a[p + 3]!;
-        const b0 = b[q]!, b1 = b[q + 1]!;
+        const a0 = a[p]!,
+          a1 = a[p + 1]!,
+          a2 = a[p + 2]!,
+          a3 = a[p + 3]!;
+        const b0 = b[q]!,
+          b1 = b[q + 1]!;
         s00 += a0 * b0;
         s10 += a1 * b0;
         s20 += a2 * b0;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import {
   addProduct,
   block,
@@ -15,7 +15,11 @@ import {
 import { seededRandom, type Random } from '../../../src/util/random.ts';
 
 const gaussian = (random: Random, rows: number, columns: number): Matrix =>
-  matrix(rows, columns, Float64Array.from({ length: rows * columns }, () => random.normal()));
+  matrix(
+    rows,
+    columns,
+    Float64Array.from({ length: rows * columns }, () => random.normal()),
+  );
 
 /** A B^T straight from the definition. */
 function product(a: Matrix, b: Matrix): Matrix {
@@ -45,7 +49,8 @@ test('addProduct is C + alpha A B^T, on blocks of larger matrices too', () => {
       const expected = product(a, b);
       for (let i = 0; i < m; i++)
         for (let j = 0; j < n; j++)
-          expected.data[i * n + j] = outer.data[(i + 1) * outer.stride + j]! - 0.5 * expected.data[i * n + j]!;
+          expected.data[i * n + j] =
+            outer.data[(i + 1) * outer.stride + j]! - 0.5 * expected.data[i * n + j]!;
       addProduct(block(outer, 1, 0, m, n), a, b, -0.5);
       for (let i = 0; i < m; i++)
         for (let j = 0; j < n; j++)

@@ -1,0 +1,13 @@
+/** Library: trained alternatives of every slot, and students assembled from them. */
+export {
+  buildLibrary,
+  defaultLibraryOptions,
+  type BlockRecord,
+  type LibraryBlock,
+  type LibraryJob,
+  type LibraryOptions,
+  type SlotLibrary,
+} from './build-library.ts';
+export { assemble, paperInitialisation, type BlockWeights } from './assemble.ts';
+export { rankings, type Ranking } from './closed-form.ts';
+export type { DistilOptions } from './distil.ts';
