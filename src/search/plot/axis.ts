@@ -3,7 +3,7 @@ import { formatAmount, formatNumber, unitFor, type Quantity } from '../../util/u
 
 export interface Axis {
   /** Position of a value on the axis, 0 to 1. */
-  position(value: number): number;
+  readonly position: (value: number) => number;
   readonly ticks: readonly { readonly value: number; readonly label: string }[];
   /** `memory (GiB)` */
   readonly title: string;
@@ -19,6 +19,9 @@ const logarithmicFrom = 100;
 /** Share of a logarithmic axis that is kept for the value 0, which has no logarithm. */
 const zeroBand = 0.06;
 
+/** Relative spread below which values are one. */
+const pointSpread = 1e-12;
+
 /** @param values what is to be shown: finite, at least one. */
 export function axis({ name, quantity }: AxisSpec, values: readonly number[], mostTicks = 6): Axis {
   const low = values.reduce((a, b) => Math.min(a, b), Infinity);
@@ -27,8 +30,10 @@ export function axis({ name, quantity }: AxisSpec, values: readonly number[], mo
   if (low >= 0 && high / positive >= logarithmicFrom) {
     return logarithmic({ name, quantity }, positive, high, low === 0, mostTicks);
   }
-  const { scale, suffix } = unitFor(Math.max(Math.abs(low), Math.abs(high)), quantity);
-  const margin = high > low ? 0 : Math.abs(high) / 2 || 1;
+  const largest = Math.max(Math.abs(low), Math.abs(high));
+  const { scale, suffix } = unitFor(largest, quantity);
+  // A single value, or values that differ by rounding only, stand in the middle.
+  const margin = high - low > pointSpread * largest ? 0 : largest > pointSpread ? largest / 2 : 1;
   const step = roundStep((high - low + 2 * margin) / scale / (mostTicks - 1));
   const first = Math.floor((low - margin) / scale / step + 1e-9) * step;
   const last = Math.ceil((high + margin) / scale / step - 1e-9) * step;

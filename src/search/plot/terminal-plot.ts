@@ -32,7 +32,7 @@ export function terminalPlot(
   const xAxis = axis(
     x,
     points.map((point) => point.x),
-    Math.max(2, Math.floor(width / 12)),
+    Math.max(2, Math.floor(width / 10)),
   );
   const yAxis = axis(
     y,
