@@ -2,6 +2,7 @@
 import { Tensor as OrtTensor } from 'onnxruntime-node';
 import type { DType, Tensor } from '../tensor/tensor.ts';
 
+/** Element types that onnxruntime-node carries across its border; bfloat16 is not among them. */
 const carried: ReadonlySet<string> = new Set<DType>([
   'float32',
   'float64',
@@ -12,16 +13,18 @@ const carried: ReadonlySet<string> = new Set<DType>([
   'bool',
 ]);
 
-/** @throws RangeError for element types that onnxruntime-node does not carry (bfloat16). */
+/** @throws RangeError for element types that cannot enter. */
 export function toOrt({ dtype, data, shape }: Tensor): OrtTensor {
   if (!carried.has(dtype)) throw new RangeError(`${dtype} tensors cannot enter a graph`);
   return new OrtTensor(dtype as OrtTensor.Type, data as OrtTensor.DataType, shape);
 }
 
-export async function fromOrt(tensor: OrtTensor): Promise<Tensor> {
-  if (!carried.has(tensor.type)) throw new RangeError(`${tensor.type} tensors cannot leave a graph`);
-  const data = (await tensor.getData()) as Tensor['data'];
-  // Newer Nodes give Float16Array; ours are raw bits.
-  const bits = tensor.type === 'float16' ? new Uint16Array(data.buffer, data.byteOffset, data.length) : data;
-  return { dtype: tensor.type as DType, shape: [...tensor.dims], data: bits } as Tensor;
+/** @throws RangeError for element types that cannot leave. */
+export function fromOrt({ type, data, dims }: OrtTensor): Tensor {
+  if (!carried.has(type)) throw new RangeError(`${type} tensors cannot leave a graph`);
+  const numbers = data as Tensor['data'];
+  // Nodes that have Float16Array give that; ours are raw bits.
+  const bits =
+    type === 'float16' ? new Uint16Array(numbers.buffer, numbers.byteOffset, numbers.length) : numbers;
+  return { dtype: type as DType, shape: [...dims], data: bits };
 }

@@ -7,14 +7,19 @@ export interface WorkerOptions {
   readonly device: Device;
   /** Threads one operator may use. */
   readonly threads: number;
+  /** Shared memory of `Activity`. */
+  readonly activity: SharedArrayBuffer;
 }
+
+/** Two flags by which a host that exits waits for the native call under way: to end a thread inside one aborts. */
+export const Activity = { bytes: 8, serving: 0, stopping: 1 } as const;
 
 /** The number under which a worker holds a tensor that stays. */
 export type ResidentId = number;
 
-export interface RunRequest {
+interface RunRequest {
   readonly kind: 'run';
-  /** Content hash of the graph, the session's key. */
+  /** The session's key. */
   readonly program: string;
   /** ONNX bytes, present the first time a worker meets the program. */
   readonly bytes?: Uint8Array<ArrayBuffer>;
@@ -32,14 +37,16 @@ export type Request =
   | { readonly kind: 'release'; readonly residents: readonly ResidentId[] }
   | { readonly kind: 'close' };
 
-/** What a worker answers: tensors by name, and the type alone of those that stay. */
-export type Answer = Readonly<Record<string, Tensor | Omit<Tensor, 'data'>>>;
+export type RequestOf<K extends Request['kind']> = Extract<Request, { kind: K }>;
 
-export type Reply =
-  | { readonly id: number; readonly answer: Answer }
-  | { readonly id: number; readonly failure: string };
+/** What a worker answers: the tensors that come back, by name. */
+export type Answer = Readonly<Record<string, Tensor>>;
 
 export interface Envelope {
   readonly id: number;
   readonly request: Request;
 }
+
+export type Reply =
+  | { readonly id: number; readonly answer: Answer }
+  | { readonly id: number; readonly failure: string };

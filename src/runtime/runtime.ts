@@ -1,14 +1,12 @@
 /** Runs graphs on a device: worker threads own the sessions, the host thread hands out work and stays free. */
 import { availableParallelism } from 'node:os';
+import { graph, input, reshape, type Graph, type TensorType } from '../graph/index.ts';
 import type { DType, Shape, Tensor } from '../tensor/tensor.ts';
-import type { Device } from './device.ts';
-import type { Graph } from '../graph/index.ts';
+import { PuzzleError } from '../util/errors.ts';
+import { installHint, type Device } from './device.ts';
 import { checkFeeds, programOf, type Program } from './program.ts';
-import type { Answer, ResidentId } from './protocol.ts';
+import type { ResidentId } from './protocol.ts';
 import { WorkerClient } from './worker-client.ts';
-
-/** Compiled sessions a worker keeps; the least recently used one makes room. */
-const maximumPrograms = 64;
 
 export interface RuntimeOptions {
   readonly device: Device;
@@ -16,6 +14,8 @@ export interface RuntimeOptions {
   readonly workers?: number;
   /** Threads one operator may use in each worker; default: the cores, shared among the workers. */
   readonly threads?: number;
+  /** Compiled sessions each worker keeps; the least recently used one makes room. */
+  readonly maximumPrograms?: number;
 }
 
 /** A tensor that stays in a worker, until it is released. */
@@ -25,6 +25,8 @@ export interface Resident {
   readonly dtype: DType;
   readonly shape: Shape;
 }
+
+export type Feeds = Readonly<Record<string, Tensor | Resident>>;
 
 export interface RunOptions<K extends string = never> {
   /** Outputs that stay in the worker. */
@@ -43,60 +45,82 @@ export type RunResult<K extends string = never> = { readonly [name in K]: Reside
 export interface Runtime {
   readonly device: Device;
   readonly workers: number;
-  /** Distinct compiled programs held now, summed over the workers. */
+  /** Compiled programs held now, summed over the workers. */
   readonly programs: number;
-  /** Tensors that are resident now: those uploaded or kept, and not released. */
+  /** Residents not yet released. */
   readonly residents: number;
-  /** Moves a tensor into a worker (default: the first). The caller's buffer is detached where it is not shared. */
+  /** Moves a tensor into a worker (default: the first); the caller's buffer is detached, unless shared or a part. */
   upload(tensor: Tensor, worker?: number): Promise<Resident>;
   /**
-   * Runs a graph. Its session is compiled at first use and kept by content. Host feeds are read when the job starts:
-   * leave them unchanged until it resolves.
-   * @throws RangeError when feeds do not fit; Error with the graph's name when the device fails.
+   * Runs a graph, compiled at first use and found again by content. A run cannot be interrupted, so keep it within
+   * seconds. Host feeds are read when the job starts: leave them unchanged until it resolves.
+   * @throws RangeError when feeds do not fit; PuzzleError `out-of-memory`, `worker-lost`; Error naming the graph when
+   *   the device refuses it.
    */
   run<const K extends string = never>(
     graph: Graph,
-    feeds: Readonly<Record<string, Tensor | Resident>>,
+    feeds: Feeds,
     options?: RunOptions<K>,
   ): Promise<RunResult<K>>;
   /** A copy of a resident tensor. */
   download(resident: Resident): Promise<Tensor>;
-  /** Frees residents; using them afterwards is an error. */
+  /** Frees residents; using them afterwards is a RangeError. */
   release(...residents: readonly Resident[]): Promise<void>;
   /** Waits for the work already started, then frees everything. */
   close(): Promise<void>;
 }
 
+/** @throws PuzzleError `device-unavailable` with what to install. */
 export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
-  return new WorkerRuntime(options);
+  const runtime = new WorkerRuntime(options);
+  const { device } = options;
+  if (device === 'cpu') return runtime;
+  try {
+    await runtime.run(copyGraph({ dtype: 'float32', shape: [1] }), {
+      original: { dtype: 'float32', shape: [1], data: new Float32Array(1) },
+    });
+    return runtime;
+  } catch (cause) {
+    await runtime.close();
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new PuzzleError('device-unavailable', `Device ${device} does not work here: ${reason}`, {
+      value: device,
+      fix: installHint[device],
+      cause,
+    });
+  }
 }
 
 interface Place {
   readonly index: number;
   readonly client: WorkerClient;
-  /** Program hashes compiled in this worker, least recently used first. */
-  readonly programs: Set<string>;
+  /** Keys of the sessions compiled in this worker, least recently used first. */
+  readonly sessions: Set<string>;
 }
 
 interface Job {
-  readonly start: (place: Place) => Promise<void>;
+  readonly start: (place: Place) => void;
   readonly reject: (error: Error) => void;
 }
 
 class WorkerRuntime implements Runtime {
   readonly device: Device;
   readonly #places: readonly Place[];
+  readonly #maximumPrograms: number;
   readonly #residents = new Set<Resident>();
+  /** Runs that any worker may do, while none is idle. */
   readonly #queue: Job[] = [];
   #nextResident = 0;
 
-  constructor({ device, workers = 1, threads }: RuntimeOptions) {
-    this.device = device;
+  constructor({ device, workers = 1, threads, maximumPrograms = 64 }: RuntimeOptions) {
     const share = Math.max(1, Math.floor(availableParallelism() / workers));
+    const onIdle = (): void => this.#dispatch();
+    this.device = device;
+    this.#maximumPrograms = maximumPrograms;
     this.#places = Array.from({ length: workers }, (_, index) => ({
       index,
-      client: new WorkerClient({ device, threads: threads ?? share }),
-      programs: new Set<string>(),
+      client: new WorkerClient({ device, threads: threads ?? share, onIdle }),
+      sessions: new Set<string>(),
     }));
   }
 
@@ -105,7 +129,7 @@ class WorkerRuntime implements Runtime {
   }
 
   get programs(): number {
-    return this.#places.reduce((sum, { programs }) => sum + programs.size, 0);
+    return this.#places.reduce((sum, { sessions }) => sum + sessions.size, 0);
   }
 
   get residents(): number {
@@ -113,49 +137,50 @@ class WorkerRuntime implements Runtime {
   }
 
   async upload(tensor: Tensor, worker = 0): Promise<Resident> {
-    const { client } = this.#place(worker);
-    const { dtype, shape } = tensor;
-    const resident: Resident = { id: this.#nextResident++, worker, dtype, shape };
+    if (this.device === 'webgpu') {
+      // Kept outputs of a run are the only tensors that onnxruntime-node holds in GPU memory.
+      const options = { keep: ['copy'], worker, transfer: true } as const;
+      return (await this.run(copyGraph(tensor), { original: tensor }, options)).copy;
+    }
+    const resident = this.#resident(worker, tensor);
     const moved = movable(tensor);
-    await client.send({ kind: 'upload', resident: resident.id, tensor: moved }, [bufferOf(moved)]);
+    const { client } = this.#place(worker);
+    await client.send({ kind: 'upload', resident: resident.id, tensor: moved }, buffersOf([moved]));
     this.#residents.add(resident);
     return resident;
   }
 
   async run<const K extends string = never>(
     graph: Graph,
-    feeds: Readonly<Record<string, Tensor | Resident>>,
+    feeds: Feeds,
     options: RunOptions<K> = {},
   ): Promise<RunResult<K>> {
     const program = programOf(graph);
     checkFeeds(program, feeds);
     const unknown = options.keep?.find((name) => program.outputs[name] === undefined);
     if (unknown !== undefined) throw new RangeError(`${program.label}: it has no output ${unknown} to keep`);
-    const worker = this.#workerOf(program, feeds, options.worker);
     const start = async (place: Place): Promise<RunResult<K>> => this.#runIn(place, program, feeds, options);
+    const worker = options.worker ?? this.#workerOf(feeds) ?? (this.workers === 1 ? 0 : undefined);
     if (worker !== undefined) return start(this.#place(worker));
     return new Promise((resolve, reject) => {
-      this.#queue.push({ start: async (place) => start(place).then(resolve, reject), reject });
+      this.#queue.push({ start: (place) => void start(place).then(resolve, reject), reject });
       this.#dispatch();
     });
   }
 
   async download(resident: Resident): Promise<Tensor> {
-    this.#requireLive(resident);
-    const { client } = this.#place(resident.worker);
-    const { tensor } = await client.send({ kind: 'download', resident: resident.id });
-    return tensor as Tensor;
+    if (this.device === 'webgpu') return (await this.run(copyGraph(resident), { original: resident })).copy!;
+    const { client } = this.#placeOf(resident);
+    return (await client.send({ kind: 'download', resident: resident.id })).tensor!;
   }
 
   async release(...residents: readonly Resident[]): Promise<void> {
-    for (const resident of residents) {
-      this.#requireLive(resident);
-      this.#residents.delete(resident);
-    }
+    const places = new Set(residents.map((resident) => this.#placeOf(resident)));
+    for (const resident of residents) this.#residents.delete(resident);
     await Promise.all(
-      this.#places.map(async ({ index, client }) => {
+      [...places].map(async ({ index, client }) => {
         const ids = residents.filter(({ worker }) => worker === index).map(({ id }) => id);
-        if (ids.length > 0) await client.send({ kind: 'release', residents: ids });
+        await client.send({ kind: 'release', residents: ids });
       }),
     );
   }
@@ -168,97 +193,96 @@ class WorkerRuntime implements Runtime {
   /** Gives waiting jobs to idle workers. */
   #dispatch(): void {
     for (const place of this.#places) {
-      if (place.client.load > 0) continue;
-      const job = this.#queue.shift();
-      if (job === undefined) return;
-      void job.start(place).finally(() => this.#dispatch());
+      if (place.client.isIdle) this.#queue.shift()?.start(place);
     }
   }
 
   async #runIn<K extends string>(
-    { index, client, programs }: Place,
+    place: Place,
     program: Program,
-    feeds: Readonly<Record<string, Tensor | Resident>>,
+    feeds: Feeds,
     { keep = [], transfer = false }: RunOptions<K>,
   ): Promise<RunResult<K>> {
-    const isNew = !programs.delete(program.hash);
-    programs.add(program.hash);
-    const evict = [...programs].slice(0, Math.max(0, programs.size - maximumPrograms));
-    evict.forEach((hash) => programs.delete(hash));
     const sent = Object.fromEntries(
-      Object.entries(feeds).map(([name, feed]) => [
-        name,
-        isResident(feed) ? feed.id : transfer ? movable(feed) : copied(feed),
-      ]),
+      Object.entries(feeds).map(([name, feed]) => [name, this.#sendable(place, name, feed, transfer)]),
     );
-    const buffers = Object.values(sent).flatMap((feed) => (typeof feed === 'number' ? [] : [bufferOf(feed)]));
+    const kept = Object.fromEntries(
+      keep.map((name) => [name, this.#resident(place.index, program.outputs[name]!)]),
+    );
+    // Where outputs stay is compiled into sessions that keep them in GPU memory.
+    const key = this.device === 'webgpu' ? [program.hash, ...keep.toSorted()].join(' ') : program.hash;
+    const { isNew, evict } = this.#touch(place, key);
     const bytes = isNew ? Uint8Array.from(program.bytes) : undefined;
-    const ids = Object.fromEntries(keep.map((name) => [name, this.#nextResident++]));
+    const tensors = Object.values(sent).filter((feed) => typeof feed !== 'number');
     try {
-      const answer = await client.send(
-        { kind: 'run', program: program.hash, evict, feeds: sent, keep: ids, ...(bytes && { bytes }) },
-        [...new Set(buffers), ...(bytes ? [bytes.buffer] : [])],
+      const answer = await place.client.send(
+        {
+          kind: 'run',
+          program: key,
+          ...(bytes && { bytes }),
+          evict,
+          feeds: sent,
+          keep: Object.fromEntries(Object.entries(kept).map(([name, { id }]) => [name, id])),
+        },
+        [...buffersOf(tensors), ...(bytes ? [bytes.buffer] : [])],
       );
-      return this.#adopt(index, answer, ids) as RunResult<K>;
+      for (const resident of Object.values(kept)) this.#residents.add(resident);
+      return { ...answer, ...kept } as RunResult<K>;
     } catch (error) {
+      if (isNew) place.sessions.delete(key);
       if (error instanceof Error) error.message = `${program.label}: ${error.message}`;
       throw error;
     }
   }
 
-  #adopt(
-    worker: number,
-    answer: Answer,
-    ids: Readonly<Record<string, ResidentId>>,
-  ): Record<string, Tensor | Resident> {
-    return Object.fromEntries(
-      Object.entries(answer).map(([name, value]) => {
-        if ('data' in value) return [name, value];
-        const resident: Resident = { id: ids[name]!, worker, dtype: value.dtype, shape: value.shape };
-        this.#residents.add(resident);
-        return [name, resident];
-      }),
-    );
+  /** Marks a session as the most recently used, and names those that must go. */
+  #touch({ sessions }: Place, key: string): { readonly isNew: boolean; readonly evict: readonly string[] } {
+    const isNew = !sessions.delete(key);
+    sessions.add(key);
+    const evict = [...sessions].slice(0, Math.max(0, sessions.size - this.#maximumPrograms));
+    for (const old of evict) sessions.delete(old);
+    return { isNew, evict };
   }
 
-  /** The worker a run is bound to; undefined when any will do. */
-  #workerOf(
-    program: Program,
-    feeds: Readonly<Record<string, Tensor | Resident>>,
-    chosen: number | undefined,
-  ): number | undefined {
-    let worker = chosen;
-    for (const [name, feed] of Object.entries(feeds)) {
-      if (!isResident(feed)) continue;
-      this.#requireLive(feed);
-      worker ??= feed.worker;
-      if (feed.worker !== worker) {
-        throw new RangeError(`${program.label}: feed ${name} lives in worker ${feed.worker}, not ${worker}`);
-      }
-    }
-    return worker;
+  #sendable({ index }: Place, name: string, feed: Tensor | Resident, transfer: boolean): Tensor | ResidentId {
+    if (!isResident(feed)) return transfer ? movable(feed) : copied(feed);
+    if (this.#placeOf(feed).index === index) return feed.id;
+    throw new RangeError(`feed ${name} lives in worker ${feed.worker}, the run is in worker ${index}`);
+  }
+
+  #resident(worker: number, { dtype, shape }: TensorType): Resident {
+    return { id: this.#nextResident++, worker, dtype, shape };
+  }
+
+  #workerOf(feeds: Feeds): number | undefined {
+    return Object.values(feeds).find(isResident)?.worker;
   }
 
   #place(worker: number): Place {
     const place = this.#places[worker];
-    if (place === undefined) throw new RangeError(`no worker ${worker}; there are ${this.#places.length}`);
+    if (place === undefined) throw new RangeError(`there is no worker ${worker} among ${this.workers}`);
     return place;
   }
 
-  #requireLive(resident: Resident): void {
-    if (!this.#residents.has(resident)) {
-      throw new RangeError(`resident ${resident.id} was released or belongs to another runtime`);
-    }
+  #placeOf(resident: Resident): Place {
+    if (this.#residents.has(resident)) return this.#place(resident.worker);
+    throw new RangeError(`resident ${resident.id} was released or belongs to another runtime`);
   }
 }
 
+/** Copies a tensor across the border of device memory. */
+const copyGraph = ({ dtype, shape }: TensorType): Graph =>
+  graph({ copy: reshape(input('original', dtype, shape), shape) });
+
 const isResident = (feed: Tensor | Resident): feed is Resident => 'worker' in feed;
 
-const bufferOf = ({ data }: Tensor): ArrayBuffer => data.buffer as ArrayBuffer;
+const buffersOf = (tensors: readonly Tensor[]): ArrayBuffer[] => [
+  ...new Set(tensors.map(({ data }) => data.buffer as ArrayBuffer)),
+];
 
-const copied = (tensor: Tensor): Tensor => ({ ...tensor, data: tensor.data.slice() }) as Tensor;
+const copied = (tensor: Tensor): Tensor => ({ ...tensor, data: tensor.data.slice() });
 
-/** The tensor itself when it owns its whole buffer and may part with it; else a copy. */
+/** The tensor itself where it owns the whole of a buffer that can move; else a copy. */
 const movable = (tensor: Tensor): Tensor =>
   tensor.data.buffer instanceof ArrayBuffer && tensor.data.byteLength === tensor.data.buffer.byteLength
     ? tensor

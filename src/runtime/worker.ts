@@ -1,76 +1,87 @@
 /** A worker thread: owns ONNX Runtime sessions and resident tensors, serves requests one after another. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import type { Tensor } from '../tensor/tensor.ts';
+import { InferenceSession, type Tensor as OrtTensor } from 'onnxruntime-node';
 import { fromOrt, toOrt } from './ort-tensor.ts';
-import type { Answer, Envelope, Reply, Request, RunRequest, WorkerOptions } from './protocol.ts';
+import { Activity, type Answer, type Envelope, type Reply } from './protocol.ts';
+import type { Request, RequestOf, WorkerOptions } from './protocol.ts';
 import { sessionOptions } from './session-options.ts';
 
 const options = workerData as WorkerOptions;
 const host = parentPort!;
+const activity = new Int32Array(options.activity);
 const sessions = new Map<string, InferenceSession>();
 const residents = new Map<number, OrtTensor>();
 
-// A request starts when the one before it has ended, so a program that arrives with its first run is there for the next.
+// A request starts when the one before it has ended, so a program that came with one run is there for the next.
 let last = Promise.resolve();
 host.on('message', (envelope: Envelope) => {
   last = last.then(() => serve(envelope));
 });
+rest();
 
 async function serve({ id, request }: Envelope): Promise<void> {
-  try {
-    const answer = await handle(request);
-    host.postMessage({ id, answer } satisfies Reply, buffersOf(answer));
-  } catch (error) {
-    const failure = error instanceof Error ? error.message : String(error);
-    host.postMessage({ id, failure } satisfies Reply);
+  Atomics.store(activity, Activity.serving, 1);
+  if (Atomics.load(activity, Activity.stopping) === 0) {
+    try {
+      const answer = await handlers[request.kind](request as never);
+      const buffers = new Set(Object.values(answer).map(({ data }) => data.buffer as ArrayBuffer));
+      host.postMessage({ id, answer } satisfies Reply, [...buffers]);
+    } catch (error) {
+      const failure = error instanceof Error ? error.message : String(error);
+      host.postMessage({ id, failure } satisfies Reply);
+    }
   }
+  rest();
   if (request.kind === 'close') host.close();
 }
 
-async function handle(request: Request): Promise<Answer> {
-  switch (request.kind) {
-    case 'run':
-      return run(request);
-    case 'upload':
-      residents.set(request.resident, toOrt(request.tensor));
-      return {};
-    case 'download':
-      return { tensor: copyOf(await fromOrt(residents.get(request.resident)!)) };
-    case 'release':
-      request.residents.forEach(release);
-      return {};
-    case 'close':
-      [...residents.keys()].forEach(release);
-      await Promise.all([...sessions.keys()].map(evict));
-      return {};
-  }
+function rest(): void {
+  Atomics.store(activity, Activity.serving, 0);
+  Atomics.notify(activity, Activity.serving);
 }
 
-async function run({ program, bytes, evict: evicted, feeds, keep }: RunRequest): Promise<Answer> {
-  await Promise.all(evicted.map(evict));
-  if (bytes !== undefined)
-    sessions.set(program, await InferenceSession.create(bytes, sessionOptions(options)));
+const handlers: { readonly [K in Request['kind']]: (request: RequestOf<K>) => Promise<Answer> } = {
+  run,
+  async upload({ resident, tensor }) {
+    residents.set(resident, toOrt(tensor));
+    return {};
+  },
+  async download({ resident }) {
+    const tensor = fromOrt(residents.get(resident)!);
+    return { tensor: { ...tensor, data: tensor.data.slice() } };
+  },
+  async release(request) {
+    request.residents.forEach(release);
+    return {};
+  },
+  async close() {
+    [...residents.keys()].forEach(release);
+    for (const program of sessions.keys()) await evict(program);
+    return {};
+  },
+};
+
+async function run({ program, bytes, evict: evicted, feeds, keep }: RequestOf<'run'>): Promise<Answer> {
+  for (const old of evicted) await evict(old);
+  if (bytes !== undefined) {
+    sessions.set(program, await InferenceSession.create(bytes, sessionOptions(options, Object.keys(keep))));
+  }
   const session = sessions.get(program);
   if (session === undefined) throw new Error('its compilation failed before');
-  const ortFeeds = Object.fromEntries(
-    Object.entries(feeds).map(([name, feed]) => [
-      name,
-      typeof feed === 'number' ? residents.get(feed)! : toOrt(feed),
-    ]),
+  const outputs = await session.run(
+    Object.fromEntries(
+      Object.entries(feeds).map(([name, feed]) => [
+        name,
+        typeof feed === 'number' ? residents.get(feed)! : toOrt(feed),
+      ]),
+    ),
   );
-  const outputs = await session.run(ortFeeds);
-  const answer: Record<string, Answer[string]> = {};
-  for (const [name, output] of Object.entries(outputs)) {
-    const resident = keep[name];
-    if (resident === undefined) {
-      answer[name] = await fromOrt(output);
-      continue;
-    }
-    residents.set(resident, output);
-    answer[name] = { dtype: output.type as Tensor['dtype'], shape: [...output.dims] };
-  }
-  return answer;
+  for (const [name, resident] of Object.entries(keep)) residents.set(resident, outputs[name]!);
+  return Object.fromEntries(
+    Object.entries(outputs).flatMap(([name, output]) =>
+      keep[name] === undefined ? [[name, fromOrt(output)]] : [],
+    ),
+  );
 }
 
 async function evict(program: string): Promise<void> {
@@ -82,13 +93,3 @@ function release(resident: number): void {
   residents.get(resident)?.dispose();
   residents.delete(resident);
 }
-
-/** What stays keeps its memory; the host gets its own. */
-const copyOf = (tensor: Tensor): Tensor => ({ ...tensor, data: tensor.data.slice() }) as Tensor;
-
-/** Each buffer once, so that all are moved and none is copied. */
-const buffersOf = (answer: Answer): ArrayBuffer[] => [
-  ...new Set(
-    Object.values(answer).flatMap((value) => ('data' in value ? [value.data.buffer as ArrayBuffer] : [])),
-  ),
-];
