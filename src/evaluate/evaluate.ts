@@ -1,0 +1,154 @@
+/** How good a model is on a text, and how near to its teacher: perplexity, KL, top-1 agreement, with intervals. */
+import {
+  embed,
+  forward,
+  judge,
+  predict,
+  releasePrediction,
+  type Execution,
+  type Judgement,
+  type Windows,
+} from '../execution/index.ts';
+import type { Resident } from '../runtime/index.ts';
+import { PuzzleError } from '../util/errors.ts';
+import { meanInterval, type Interval } from '../util/interval.ts';
+import { silent, type ReportProgress } from '../util/progress.ts';
+
+/**
+ * 95 % intervals by Student's t over windows, since the tokens of a window are not independent of each other; a single
+ * window has nothing else to go by than its tokens.
+ */
+export interface Evaluation {
+  /** Tokens read; each window predicts all of its tokens but the first. */
+  readonly tokens: number;
+  /** exp of the mean negative log-likelihood; its interval is that of the mean, exponentiated. */
+  readonly perplexity: Interval;
+  /** Mean KL(teacher || model) of the next-token distribution, nats. */
+  readonly kl?: Interval;
+  /** Share of tokens whose likeliest successor is the teacher's. */
+  readonly top1Agreement?: Interval;
+}
+
+export interface EvaluateOptions {
+  /** Tokens per window. Windows do not overlap and start with the text. */
+  readonly window: number;
+  /** Tokens to read at most; default: the whole text. Only whole windows are read. */
+  readonly tokens?: number;
+  /** Opened on the same runtime and worker. */
+  readonly teacher?: Execution;
+  readonly report?: ReportProgress;
+  /** Name of the stage in progress reports. */
+  readonly stage?: string;
+}
+
+/** Rows of one pass: products run at full speed, activations stay small. */
+const passRows = 2048;
+
+/**
+ * Evaluates an opened model on an encoded text.
+ * @param ids the text's tokens
+ * @throws PuzzleError `bad-usage` where there is no whole window.
+ */
+export async function evaluate(
+  model: Execution,
+  ids: Int32Array,
+  { window, tokens = ids.length, teacher, report = silent, stage = 'Evaluate' }: EvaluateOptions,
+): Promise<Evaluation> {
+  const count = windowCount(ids.length, tokens, window);
+  const samples: Samples = { nll: [], kl: [], agreement: [] };
+  const perPass = Math.max(1, Math.floor(passRows / window));
+  report({ kind: 'stage-started', stage, total: count * window, unit: 'tokens' });
+  for (let start = 0; start < count; start += perPass) {
+    const windows = { batch: Math.min(perPass, count - start), tokens: window };
+    const end = start + windows.batch;
+    const judgement = await judgeWindows(model, ids.slice(start * window, end * window), windows, teacher);
+    collect(samples, judgement, windows, count === 1);
+    report({ kind: 'advanced', stage, done: end * window });
+  }
+  const nll = meanInterval(samples.nll);
+  const perplexity = { value: Math.exp(nll.value), low: Math.exp(nll.low), high: Math.exp(nll.high) };
+  report({ kind: 'stage-finished', stage, note: `perplexity ${perplexity.value.toFixed(2)}` });
+  return {
+    tokens: count * window,
+    perplexity,
+    ...(teacher && {
+      kl: meanInterval(samples.kl),
+      top1Agreement: withinUnit(meanInterval(samples.agreement)),
+    }),
+  };
+}
+
+function windowCount(available: number, wanted: number, window: number): number {
+  const count = Math.floor(Math.min(available, wanted) / window);
+  if (count >= 1) return count;
+  throw new PuzzleError('bad-usage', `There is no whole window of ${window} tokens.`, {
+    at: available < window ? '--text' : '--tokens',
+    value: Math.min(available, wanted),
+    fix:
+      available < window ? 'Give a longer text or a smaller --window.' : 'Raise --tokens or lower --window.',
+  });
+}
+
+/** Judges windows that run together, as `window` tokens after window. */
+export async function judgeWindows(
+  model: Execution,
+  tokens: Int32Array,
+  windows: Windows,
+  teacher?: Execution,
+): Promise<Judgement> {
+  const targets = Int32Array.from(tokens, (_, i) => tokens[i + 1] ?? 0); // the last of each window is ignored
+  const last = await lastStream(model, tokens, windows);
+  if (teacher === undefined) {
+    const judgement = await judge(model, last, targets);
+    await model.runtime.release(last);
+    return judgement;
+  }
+  const teacherLast = await lastStream(teacher, tokens, windows);
+  const prediction = await predict(teacher, teacherLast, model.stream.head);
+  const judgement = await judge(model, last, targets, prediction);
+  await releasePrediction(teacher, prediction);
+  await model.runtime.release(last, teacherLast);
+  return judgement;
+}
+
+async function lastStream(model: Execution, tokens: Int32Array, windows: Windows): Promise<Resident> {
+  const first = await embed(model, tokens, windows);
+  const last = await forward(model, first, windows);
+  if (last !== first) await model.runtime.release(first);
+  return last;
+}
+
+/** Of each window, or of each token where there is one window only. */
+interface Samples {
+  readonly nll: number[];
+  readonly kl: number[];
+  readonly agreement: number[];
+}
+
+function collect(
+  samples: Samples,
+  { logProbability, kl, agreement }: Judgement,
+  { batch, tokens }: Windows,
+  isOnly: boolean,
+): void {
+  for (let window = 0; window < batch; window++) {
+    const add = (to: number[], values: Float32Array | Uint8Array): void => {
+      const predicted = Array.from(values.subarray(window * tokens, (window + 1) * tokens - 1));
+      to.push(
+        ...(isOnly ? predicted : [predicted.reduce((sum, value) => sum + value, 0) / predicted.length]),
+      );
+    };
+    add(
+      samples.nll,
+      logProbability.map((value) => -value),
+    );
+    if (kl) add(samples.kl, kl);
+    if (agreement) add(samples.agreement, agreement);
+  }
+}
+
+const withinUnit = ({ value, low, high }: Interval): Interval => ({
+  value,
+  low: Math.max(0, low),
+  high: Math.min(1, high),
+});
