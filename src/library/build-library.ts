@@ -203,7 +203,7 @@ function narrowerBlocks(
   const configs = alternatives.filter((config) => isNarrower(config, teacher.config));
   if (configs.length === 0 || gram === undefined) return new Map();
   const widths = configs.map((config) => featureCount(config, architecture.stream));
-  const order = rankChannels(ranking, teacher, gram, Math.min(...widths));
+  const order = rankChannels(ranking, teacher, gram);
   const fitted = narrowed(teacher, gram, order, widths);
   return new Map(configs.map((config, i) => [config, fitted[i]!]));
 }

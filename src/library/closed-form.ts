@@ -13,15 +13,14 @@ import { addProduct, inverse, matrix, type Matrix } from './linear-algebra/index
 export type Ranking = 'elimination' | 'contribution';
 export const rankings = ['elimination', 'contribution'] as const satisfies readonly Ranking[];
 
-/** Channels of the teacher, the most valuable first, exact down to the `narrowest` of them. */
+/** Channels of the teacher, the most valuable first. */
 export function rankChannels(
   ranking: Ranking,
   { config, weights, meanAbsFeature }: TeacherBlock,
   gram: Matrix,
-  narrowest: number,
 ): Int32Array {
   const w0 = toMatrix(weights[blockOf(config).output!]!); // (hidden, features)
-  if (ranking === 'elimination') return eliminationOrder(inverse(dampenedFactor(gram)), w0, narrowest);
+  if (ranking === 'elimination') return eliminationOrder(inverse(dampenedFactor(gram)), w0);
   const contribution = Array.from(meanAbsFeature!, (mean, channel) => {
     let square = 0;
     for (let i = 0; i < w0.rows; i++) square += w0.data[i * w0.columns + channel]! ** 2;

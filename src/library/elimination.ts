@@ -17,17 +17,16 @@ const blockSize = 48;
  *
  * @param inverseA (n, n) inverse of the damped Gram matrix
  * @param w0 (m, n) the map whose outputs are to be kept
- * @param keep channels left at the end; elimination stops there
- * @returns all n channels, the most valuable first: kept ones in their own order, then the dropped, last dropped first
+ * @returns all n channels, the most valuable first: the first w of them are those to keep at width w
  */
-export function eliminationOrder(inverseA: Matrix, w0: Matrix, keep = 1): Int32Array {
+export function eliminationOrder(inverseA: Matrix, w0: Matrix): Int32Array {
   const n = inverseA.rows;
   const order = new Int32Array(n);
   let alive: number[] = Array.from({ length: n }, (_, c) => c);
   let m = copy(inverseA); // (alive, alive)
   let w = transpose(w0); // (alive, outputs): a channel's column of W is contiguous
-  while (alive.length > keep) {
-    const steps = Math.min(blockSize, alive.length - keep);
+  while (alive.length > 0) {
+    const steps = Math.min(blockSize, alive.length);
     const { pivots, p, u } = eliminateBlock(m, w, steps);
     pivots.forEach((pivot, k) => (order[alive.length - 1 - k] = alive[pivot]!));
     const gone = new Set(pivots);
@@ -39,7 +38,6 @@ export function eliminationOrder(inverseA: Matrix, w0: Matrix, keep = 1): Int32A
     addProduct(w, panel, transpose(u), -1);
     alive = rest.map((index) => alive[index]!);
   }
-  order.set(alive);
   return order;
 }
 

@@ -81,7 +81,7 @@ test('every step drops the channel whose absence costs least', () => {
   );
 });
 
-test('blocked elimination equals one rank-one step at a time, and stopping early changes nothing before', () => {
+test('blocked elimination equals one rank-one step at a time', () => {
   const n = 131;
   const { gram, w0 } = problem(3, n, 20);
   const inverted = inverse(dampenedFactor(gram));
@@ -108,11 +108,6 @@ test('blocked elimination equals one rank-one step at a time, and stopping early
   }
   const expected = [...alive, ...dropped.toReversed()];
   expect([...eliminationOrder(inverted, w0)]).toEqual(expected);
-  const early = [...eliminationOrder(inverted, w0, 40)];
-  expect(early.slice(40)).toEqual(expected.slice(40));
-  expect(early.slice(0, 40).toSorted((a, b) => a - b)).toEqual(
-    expected.slice(0, 40).toSorted((a, b) => a - b),
-  );
 });
 
 test('nested weights equal a fresh solve at each width, and wider is never worse', () => {

@@ -1,0 +1,2 @@
+/** Scores: the damage that each alternative block does. */
+export { scoreReplacements, type BlockScore, type ScoreJob, type SlotScores } from './replace-one.ts';
