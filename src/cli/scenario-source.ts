@@ -145,7 +145,12 @@ const budgetFlags: readonly (readonly ['memory' | 'latency' | 'throughput' | 'pa
     ['params', 'parameters', 'count'],
   ];
 
-function budgetsFrom(args: ScenarioArguments): Budget[] {
+/** The measure that a user means by a flag's name: `params` is `parameters`. */
+export function measureOfFlag(name: string): string {
+  return budgetFlags.find(([flag]) => flag === name)?.[1] ?? name;
+}
+
+export function budgetsFrom(args: ScenarioArguments): Budget[] {
   return budgetFlags.flatMap(([flag, measure, quantity]) => {
     const text = args[flag];
     return text === undefined ? [] : [{ measure, limit: parseAmount(text, quantity, `--${flag}`) }];

@@ -33,7 +33,7 @@ const methods: Readonly<Record<BaselineName, Method>> = {
   'max-parameters': maxParameters,
   'no-op only': noOpOnly,
   depth: (scenario, problem) => Promise.resolve(dropLayers(scenario, problem)),
-  uniform,
+  uniform: (_, problem) => Promise.resolve(uniformChoice(problem)),
   random: (_, problem, options) => Promise.resolve(medianRandom(problem, options)),
 };
 
@@ -204,7 +204,7 @@ async function noOpOnly(
 }
 
 /** One choice for all layers (one per slot where slots are apart), the best of all such: every combination is tried. */
-async function uniform(_: Scenario, problem: Problem): Promise<Choice | string> {
+export function uniformChoice(problem: Problem): Choice | string {
   const kinds = groupsAlike(problem, (g) => namesOf(problem, g));
   const better = problem.objective.sense === 'minimise' ? 1 : -1;
   let best: { readonly choice: Choice; readonly value: number } | undefined;

@@ -18,7 +18,10 @@ export function minimiseResource(problem: Problem, resource: number, scoreLimit?
   return {
     ...problem,
     objective: { sense: 'minimise', metric: own.name, fixed: own.fixed },
-    resources: [...resources.with(resource, score), ...(limited ? [own] : [])],
+    resources: [
+      ...resources.with(resource, score),
+      ...(limited ? [{ ...own, name: `${own.name} limit` }] : []),
+    ],
     groups: groups.map((group) => ({
       ...group,
       alternatives: group.alternatives.map((alternative) => {

@@ -18,10 +18,12 @@ export {
 } from './infeasibility.ts';
 export { changedLayers, whatIf, type Variation, type WhatIfPoint } from './what-if.ts';
 export { sweepBatches, type BatchSweep } from './batch-sweep.ts';
+export { tradeOff, type TradeOff } from './trade-off.ts';
 export { cheapest, minimiseResource } from './exchange-objective.ts';
 export { lagrangianBound } from './relaxation.ts';
 export { estimateUncertainty, type Uncertainty } from './uncertainty.ts';
-export { compareBaselines, randomChoices, type Baseline } from './baselines.ts';
+export { compareBaselines, randomChoices, uniformChoice, type Baseline } from './baselines.ts';
+export { dropLayers } from './depth.ts';
 export {
   architectureDocument,
   budgetDocument,

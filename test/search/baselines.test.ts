@@ -34,7 +34,7 @@ test('every baseline keeps the budgets, none beats the search, and each is the b
           'greedy',
           'max-parameters',
           'no-op only',
-            'depth',
+          'depth',
           'uniform',
           'random',
         ]);

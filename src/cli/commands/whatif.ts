@@ -21,7 +21,14 @@ import { textTable } from '../../util/text-table.ts';
 import { formatAmount, formatNumber, parseAmount, parseRange, resolveAmount } from '../../util/units.ts';
 import { defineCommand, type CommandContext } from '../command.ts';
 import { renderSearchResult, renderShadowPrice } from '../render-result.ts';
-import { allBudgets, loadSource, scenarioOptions, solveOptionsOf, type Source } from '../scenario-source.ts';
+import {
+  allBudgets,
+  loadSource,
+  measureOfFlag,
+  scenarioOptions,
+  solveOptionsOf,
+  type Source,
+} from '../scenario-source.ts';
 
 export const whatIfCommand = defineCommand({
   command: 'whatif [result]',
@@ -43,7 +50,7 @@ export const whatIfCommand = defineCommand({
     const source = await loadSource(args);
     const options = solveOptionsOf(args);
     if (args.cheapest !== undefined) {
-      await findCheapest(source, measureName(args.cheapest), args.score, options, context);
+      await findCheapest(source, measureOfFlag(args.cheapest), args.score, options, context);
       return;
     }
     if (args.vary === undefined) {
@@ -64,9 +71,6 @@ export const whatIfCommand = defineCommand({
   },
 });
 
-/** `params` is the flag's name for the measure. */
-const measureName = (name: string): string => (name === 'params' ? 'parameters' : name);
-
 function variation(scenario: Scenario, text: string): Variation {
   const [name, range] = text.split('=');
   if (name === undefined || range === undefined) {
@@ -76,7 +80,7 @@ function variation(scenario: Scenario, text: string): Variation {
       fix: 'Write it like memory=40%..100%:25.',
     });
   }
-  const { name: measure, quantity } = findMeasure(scenario, measureName(name.trim()));
+  const { name: measure, quantity } = findMeasure(scenario, measureOfFlag(name.trim()));
   return { measure, limits: parseRange(range, quantity, `--vary ${measure}`) };
 }
 
