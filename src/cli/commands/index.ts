@@ -2,6 +2,14 @@
 import type { Command } from '../command.ts';
 import { compareCommand } from './compare.ts';
 import { explainCommand } from './explain.ts';
+import { frontCommand } from './front.ts';
+import { searchCommand } from './search.ts';
 import { whatIfCommand } from './whatif.ts';
 
-export const commands: readonly Command[] = [explainCommand, whatIfCommand, compareCommand];
+export const commands: readonly Command[] = [
+  searchCommand,
+  explainCommand,
+  whatIfCommand,
+  frontCommand,
+  compareCommand,
+];

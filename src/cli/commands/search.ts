@@ -1,0 +1,76 @@
+/** `puzzle search`: the main job on a model, or with `--library` the search alone. */
+import { join } from 'node:path';
+import type { Argv } from 'yargs';
+import type { Json } from '../../util/hash.ts';
+import { defineCommand, type CommandContext, type GlobalOptions } from '../command.ts';
+import { budgetOptions, hardwareOption, workloadOptions } from '../options.ts';
+import { runOptions, withPreparedRun } from '../run-options.ts';
+import { budgetsFrom, libraryOptions, solverOptions, solveOptionsOf } from '../scenario-source.ts';
+import { librarySearchOptions, searchLibrary } from './search-library.ts';
+import { version } from '../version.ts';
+import { workloadFrom } from '../workload.ts';
+
+/** Budget of a search that names none: a student clearly smaller, and still close to its teacher. */
+const defaultBudget = { measure: 'parameters', limit: { kind: 'relative', factor: 0.8 } } as const;
+
+const metrics = ['kl', 'lm_loss', 'top1_disagreement'] as const;
+
+const options = (yargs: Argv<GlobalOptions>) =>
+  yargs
+    .options(runOptions)
+    .options(hardwareOption)
+    .options(workloadOptions)
+    .options(budgetOptions)
+    .options(libraryOptions)
+    .options(solverOptions)
+    .options(librarySearchOptions)
+    .options({
+      metric: { choices: metrics, default: 'kl' as const, describe: "What a block's damage is measured by" },
+      seed: { type: 'number', default: 0, describe: 'Of the random architectures it is compared with' },
+      compare: {
+        type: 'boolean',
+        default: true,
+        describe: "Also evaluate the paper's initialisation, random, uniform and shallower students",
+      },
+      results: { type: 'string', default: 'results', describe: 'Folder that gets a folder per run' },
+      out: { type: 'string', describe: "This run's folder, instead of a name of its own under --results" },
+    })
+    .example('$0 search --hw h100', 'the whole job on the bundled teacher')
+    .example('$0 search --hw h100 --model model.gguf --text book.txt --params 75%', 'a model of yours');
+
+export const searchCommand = defineCommand({
+  command: 'search',
+  describe: 'Find, prove and build the best student that fits: distil, score, cost, search, evaluate',
+  options,
+  run: (args, context) =>
+    args.library === undefined ? searchModel(args, context) : searchLibrary(args, context),
+});
+
+type Arguments = Awaited<ReturnType<typeof options>['argv']>;
+
+async function searchModel(args: Arguments, { print, report }: CommandContext): Promise<void> {
+  const { runDocument, runName, searchRun, writeRunFolder } = await import('../../pipeline/index.ts');
+  const given = budgetsFrom(args);
+  const request = {
+    workload: workloadFrom(args),
+    hardware: args.hw,
+    budgets: given.length > 0 ? given : [defaultBudget],
+    metric: args.metric,
+    seed: args.seed,
+    compare: args.compare,
+    solve: solveOptionsOf(args),
+  };
+  await withPreparedRun(args, async (prepared, store) => {
+    const outcome = await searchRun(prepared, request, store, report);
+    const { space, texts, library, device } = prepared.options;
+    const record = {
+      command: ['puzzle', ...process.argv.slice(2)].join(' '),
+      versions: { puzzle: version, node: process.versions.node },
+      request: { ...request, space, texts, library, device } as unknown as Json,
+    };
+    const folder = args.out ?? join(args.results, runName(outcome, record));
+    await writeRunFolder(folder, outcome, record);
+    const { renderOutcome } = await import('../render-outcome.ts');
+    print({ ...runDocument(outcome), results: folder }, () => renderOutcome(outcome, folder));
+  });
+}

@@ -1,0 +1,117 @@
+/** Flags of every command that distils, and what they mean to the pipeline. */
+import type { Options } from 'yargs';
+import { defaultLibraryOptions } from '../library/index.ts';
+import {
+  bundledTeacher,
+  openStore,
+  openTeacher,
+  prepare,
+  type Prepared,
+  type Store,
+} from '../pipeline/index.ts';
+import { PuzzleError } from '../util/errors.ts';
+import type { Device } from '../runtime/index.ts';
+import { deviceOptions, modelOption, storeOption, textOptions, wholeNumber } from './options.ts';
+
+export const runOptions = {
+  ...modelOption,
+  space: {
+    type: 'string',
+    default: 'default',
+    describe: 'Search space: a bundled one (default, smollm2-135m) or a YAML file',
+  },
+  ...textOptions,
+  window: { type: 'number', default: 256, describe: 'Tokens per window of every text' },
+  tokens: { type: 'number', default: 65_536, describe: 'Tokens to distil on' },
+  'validation-tokens': {
+    type: 'number',
+    default: 8192,
+    describe: 'Tokens that decide between starts and stop distillation',
+  },
+  'score-tokens': { type: 'number', default: 4096, describe: 'Tokens to score every block on' },
+  'eval-tokens': { type: 'number', default: 8192, describe: 'Tokens of each evaluation text' },
+  'distil-steps': {
+    type: 'number',
+    describe: `Optimiser steps per block (default: ${Object.entries(defaultLibraryOptions.distil)
+      .map(([kind, { steps }]) => `${steps} for ${kind}`)
+      .join(', ')})`,
+  },
+  ...deviceOptions,
+  ...storeOption,
+} as const satisfies Record<string, Options>;
+
+/** What yargs makes of `runOptions`. */
+export interface RunArguments {
+  readonly model?: string | undefined;
+  readonly space: string;
+  readonly text?: string | undefined;
+  readonly scoreText?: string | undefined;
+  readonly evalText?: readonly string[] | undefined;
+  readonly window: number;
+  readonly tokens: number;
+  readonly validationTokens: number;
+  readonly scoreTokens: number;
+  readonly evalTokens: number;
+  readonly distilSteps?: number | undefined;
+  readonly device: Device;
+  readonly threads?: number | undefined;
+  readonly store: string;
+}
+
+/** Opens what a run needs, runs `body`, closes everything whatever happens. */
+export async function withPreparedRun<T>(
+  args: RunArguments,
+  body: (prepared: Prepared, store: Store) => Promise<T>,
+): Promise<T> {
+  const threads =
+    args.threads === undefined ? {} : { threads: wholeNumber(args.threads, 'threads', 1, 1024) };
+  const store = await openStore(args.store);
+  const teacher = await openTeacher(args.model ?? bundledTeacher, { device: args.device, ...threads });
+  try {
+    const { contextLength } = teacher.checkpoint.architecture.stream;
+    const window = wholeNumber(args.window, 'window', 2, contextLength);
+    const tokens = (value: number, flag: string): number =>
+      atLeastOneWindow(wholeNumber(value, flag), window, flag);
+    const prepared = await prepare(teacher, {
+      space: args.space,
+      device: args.device,
+      texts: {
+        text: args.text,
+        scoreText: args.scoreText,
+        evaluationTexts: args.evalText,
+        window,
+        calibrationTokens: tokens(args.tokens, 'tokens'),
+        validationTokens: tokens(args.validationTokens, 'validation-tokens'),
+        scoreTokens: tokens(args.scoreTokens, 'score-tokens'),
+        evaluationTokens: tokens(args.evalTokens, 'eval-tokens'),
+      },
+      library: libraryOptions(args.distilSteps),
+    });
+    return await body(prepared, store);
+  } finally {
+    await teacher.close();
+  }
+}
+
+function libraryOptions(steps: number | undefined): typeof defaultLibraryOptions {
+  if (steps === undefined) return defaultLibraryOptions;
+  const asked = wholeNumber(steps, 'distil-steps', 0);
+  return {
+    ...defaultLibraryOptions,
+    distil: Object.fromEntries(
+      Object.entries(defaultLibraryOptions.distil).map(([kind, options]) => [
+        kind,
+        { ...options, steps: asked },
+      ]),
+    ),
+  };
+}
+
+function atLeastOneWindow(tokens: number, window: number, flag: string): number {
+  if (tokens >= window) return tokens;
+  throw new PuzzleError('bad-usage', `--${flag} ${tokens} is less than one window of ${window} tokens.`, {
+    at: `--${flag}`,
+    value: tokens,
+    fix: `Give --${flag} at least ${window}, or lower --window.`,
+  });
+}

@@ -1,0 +1,176 @@
+/** `report.md`: what was asked, what was found, how sure it is, what distillation and search each bought. */
+import { blockOf, blockParameters, modelParameters } from '../blocks/index.ts';
+import { latencyMs, type Cost, type Quantity } from '../hardware/index.ts';
+import { layersOf, measureValue, teacherValue, totalsOf } from '../search/index.ts';
+import type { Interval } from '../util/interval.ts';
+import { formatAmount, formatNumber } from '../util/units.ts';
+import type { PicturedLayer } from './picture.ts';
+import type { SearchOutcome } from './search-run.ts';
+import type { EvaluatedCandidate } from './student-stage.ts';
+
+/** Markdown; figures carry their source or their interval. */
+export function reportOf(outcome: SearchOutcome, command: string): string {
+  const { prepared, profile } = outcome;
+  const { checkpoint, isBundled } = prepared.teacher;
+  return [
+    `# ${isBundled ? 'Bundled teacher' : checkpoint.path} on ${profile.name}`,
+    proof(outcome),
+    '![architecture](architecture.svg)',
+    '## Budgets and costs',
+    costsTable(outcome),
+    costSources(outcome),
+    '## Student on text that took part in no choice',
+    studentsTable(outcome),
+    additivity(outcome),
+    '## Layers',
+    layersTable(outcome),
+    '## How it was made',
+    provenance(outcome, command),
+    '',
+  ].join('\n\n');
+}
+
+function proof({ solution, scenario }: SearchOutcome): string {
+  const { status, value, bound, gap, solver, milliseconds, nodes } = solution;
+  const { metric } = scenario.problem.objective;
+  const claim =
+    status === 'optimal'
+      ? 'Proven optimal: no architecture of this space within these budgets has a smaller sum of scores.'
+      : `Not proven: nothing is better than ${formatNumber(bound)} (gap ${formatNumber(100 * gap)} %).`;
+  return `${claim} Sum of ${metric} ${formatNumber(value)}; ${solver}, ${formatNumber(milliseconds)} ms, ${nodes} nodes; rechecked from the problem.`;
+}
+
+function costsTable({ scenario, solution, budgets }: SearchOutcome): string {
+  const rows = scenario.measures.map((measure) => {
+    const teacher = teacherValue(scenario, measure);
+    const student = measureValue(measure, solution.totals[measure.resource]!);
+    const budget = budgets.find(({ limit }) => limit.measure === measure);
+    return [
+      measure.name,
+      formatAmount(teacher, measure.quantity),
+      formatAmount(student, measure.quantity),
+      `${formatNumber((100 * student) / teacher)} %`,
+      budget === undefined ? '' : formatAmount(budget.limit.value, measure.quantity),
+      budget === undefined ? '' : budget.binding ? 'binding' : 'slack',
+    ];
+  });
+  return markdownTable(['', 'teacher', 'student', 'share', 'budget', ''], rows);
+}
+
+function costSources({ costs, solution, workload }: SearchOutcome): string {
+  const { batch, inputTokens, outputTokens, weights, kv } = workload;
+  const chosen: Cost[] = [
+    costs.nonBlock,
+    ...costs.alternatives.map((group, slot) => group[solution.choice[slot]!]!),
+  ];
+  const times = chosen.flatMap(({ prefillMs, decodeMs }): Quantity[] => [prefillMs, decodeMs]);
+  const sources = [...new Set(times.filter(({ value }) => value > 0).map(({ source }) => source))];
+  const total = chosen.reduce((sum, cost) => sum + latencyMs(cost), 0);
+  // Errors of one profile go the same way, so the ends of the bands add up: the widest honest interval.
+  const low = times.reduce((sum, { errorBand }) => sum + errorBand.low, 0);
+  const high = times.reduce((sum, { errorBand }) => sum + errorBand.high, 0);
+  return [
+    `Workload: batch ${batch}, ${inputTokens} prompt and ${outputTokens} generated tokens, ${weights} weights, ${kv} KV cache.`,
+    `Parameters and bytes are exact. Times are ${sources.join(', ')}: ${formatAmount(total, 'duration')}, 90 % band ${formatAmount(low, 'duration')} to ${formatAmount(high, 'duration')}.`,
+  ].join(' ');
+}
+
+function studentsTable({ students, prepared, scenario }: SearchOutcome): string {
+  const { checkpoint } = prepared.teacher;
+  const parameters = scenario.measures.find(({ name }) => name === 'parameters')!;
+  return prepared.texts.evaluation
+    .map(({ name, window, count }, text) => {
+      const rows = students.map(({ name, choice, evaluations }) => {
+        const { kl, perplexity, top1Agreement } = evaluations[text]!;
+        return [
+          name,
+          `${formatNumber((100 * totalsOf(scenario.problem, choice)[parameters.resource]!) / modelParameters(checkpoint.architecture))} %`,
+          intervalText(kl!),
+          intervalText(perplexity),
+          percentText(top1Agreement!),
+        ];
+      });
+      return [
+        `${name}, ${count} windows of ${window} tokens, 95 % intervals over windows:`,
+        markdownTable(['student', 'parameters', 'KL', 'perplexity', 'top-1 agreement'], rows),
+      ].join('\n\n');
+    })
+    .join('\n\n');
+}
+
+/** Predicted against real: the sum of scores, and the damage of the assembled student. */
+function additivity({ solution, students, scenario }: SearchOutcome): string {
+  const measured = students[0]!.evaluations.map(({ kl }) => intervalText(kl!)).join('; ');
+  return scenario.problem.objective.metric === 'kl'
+    ? `The sum of single-block damages predicts a KL of ${formatNumber(solution.value)} on the scoring text; the assembled student measures ${measured}.`
+    : `The assembled student measures a KL of ${measured}.`;
+}
+
+function layersTable({ scenario, solution, library }: SearchOutcome): string {
+  const kept = (layer: number): string =>
+    scenario.problem.groups
+      .flatMap((group, slot) =>
+        group.layer === layer ? [library.records[slot]![solution.choice[slot]!]!] : [],
+      )
+      .map(({ kept, losses }) => (kept === 'none' ? '-' : `${kept} (${losses.kept.toPrecision(3)})`))
+      .join(', ');
+  return markdownTable(
+    ['layer', 'attention', 'FFN', 'damage', 'blocks come from (normalised MSE)'],
+    layersOf(scenario, solution.choice).map(({ index, attention, ffn, score }) => [
+      String(index),
+      attention ?? '',
+      ffn ?? '',
+      formatNumber(score),
+      kept(index),
+    ]),
+  );
+}
+
+function provenance({ prepared, profile }: SearchOutcome, command: string): string {
+  const { texts, teacher, space } = prepared;
+  return [
+    `- Command: \`${command}\``,
+    `- Teacher: ${teacher.checkpoint.path}, identity \`${teacher.checkpoint.identity.slice(0, 16)}\``,
+    `- Space: ${space.path}`,
+    `- Hardware: ${profile.name} (${profile.stack}); ${profile.provenance.map(({ what, source }) => `${what}: ${source}`).join('; ')}`,
+    ...[texts.calibration, texts.validation, texts.score].map(
+      ({ name, window, count, hash }, index) =>
+        `- ${['Calibration', 'Validation', 'Scores'][index]!}: ${name}, ${count} windows of ${window} tokens, \`${hash.slice(0, 16)}\``,
+    ),
+    '- Exact inputs and versions: `run.json`; the search problem: `problem.json`.',
+  ].join('\n');
+}
+
+/** The chosen blocks as the picture shows them. */
+export function picturedLayers({ prepared, scenario, solution }: SearchOutcome): readonly PicturedLayer[] {
+  const { architecture } = prepared.teacher.checkpoint;
+  const layers = new Map<number, PicturedLayer>();
+  for (const [slot, { layer, kind, block }] of architecture.slots.entries()) {
+    const position = solution.choice[slot]!;
+    const config = prepared.alternatives[slot]![position]!;
+    const isTeacher = position === prepared.teacherChoice[slot];
+    const pictured = {
+      label: blockOf(config).label(config),
+      kind: isTeacher ? 'teacher' : config.kind,
+      share: blockParameters(config, architecture.stream) / blockParameters(block, architecture.stream),
+      ...(!isTeacher && { score: scenario.problem.groups[slot]!.alternatives[position]!.score }),
+    };
+    layers.set(layer, { ...(layers.get(layer) ?? { index: layer }), [kind]: pictured });
+  }
+  return [...layers.values()];
+}
+
+const markdownTable = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+
+const intervalText = ({ value, low, high }: Interval): string =>
+  `${formatNumber(value)} (${formatNumber(low)} to ${formatNumber(high)})`;
+
+const percentText = ({ value, low, high }: Interval): string =>
+  `${(100 * value).toFixed(1)} % (${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)})`;
+
+/** One line a student, for a terminal. */
+export const studentLine = ({ name, evaluations }: EvaluatedCandidate): readonly string[] => {
+  const { kl, perplexity, top1Agreement } = evaluations[0]!;
+  return [name, intervalText(kl!), intervalText(perplexity), percentText(top1Agreement!)];
+};

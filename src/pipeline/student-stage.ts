@@ -1,0 +1,165 @@
+/** The student stage: architectures assembled from a library and evaluated on text nobody chose by. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { blockOf, sameBlock } from '../blocks/index.ts';
+import { evaluate, type Evaluation } from '../evaluate/index.ts';
+import {
+  placeBlock,
+  releaseBlock,
+  withBlocks,
+  type Execution,
+  type PlacedBlock,
+} from '../execution/index.ts';
+import { paperInitialisation, type BlockWeights } from '../library/index.ts';
+import { saveStudent, type BlockConfig } from '../model/index.ts';
+import { hashOf } from '../util/hash.ts';
+import { checkAgainst } from '../util/json.ts';
+import type { ReportProgress } from '../util/progress.ts';
+import type { TrainedLibrary } from './library-stage.ts';
+import { readJobJson, type Store } from './store.ts';
+import type { Teacher } from './teacher.ts';
+import type { RunText } from './texts.ts';
+
+/** Raised when the same student gives other figures. */
+const version = 1;
+
+/** An architecture to try: a position among the alternatives of each slot. */
+export interface Candidate {
+  readonly name: string;
+  readonly choice: readonly number[];
+  /** `library` takes the trained blocks, `paper` the paper's initialisation of the same ones. */
+  readonly weights: 'library' | 'paper';
+}
+
+export interface EvaluatedCandidate extends Candidate {
+  /** One per evaluation text, in their order. */
+  readonly evaluations: readonly Evaluation[];
+}
+
+export interface StudentStageInput {
+  readonly teacher: Teacher;
+  readonly alternatives: readonly (readonly BlockConfig[])[];
+  readonly library: TrainedLibrary;
+  readonly texts: readonly RunText[];
+  readonly device: string;
+}
+
+/** Evaluates whatever candidates the store lacks, each on every text. */
+export async function studentStage(
+  input: StudentStageInput,
+  candidates: readonly Candidate[],
+  store: Store,
+  report: ReportProgress,
+): Promise<readonly EvaluatedCandidate[]> {
+  const stage = 'students';
+  report({ kind: 'stage-started', stage, total: candidates.length, unit: 'students' });
+  const evaluated: EvaluatedCandidate[] = [];
+  for (const candidate of candidates) {
+    report({ kind: 'advanced', stage, done: evaluated.length, note: candidate.name });
+    const job = await store.run(
+      {
+        stage: 'student',
+        version,
+        inputs: {
+          teacher: input.teacher.checkpoint.identity,
+          texts: input.texts.map(({ hash }) => hash),
+          weights: candidate.weights,
+          blocks: hashOf(candidate.choice.map((position, slot) => input.library.keys[slot]![position]!)),
+          device: input.device,
+        },
+      },
+      async (folder) => {
+        const evaluations = await evaluateCandidate(input, candidate);
+        await writeFile(join(folder, evaluationFile), `${JSON.stringify(evaluations)}\n`);
+      },
+    );
+    const at = join(job.folder, evaluationFile);
+    const content = await readJobJson(job, evaluationFile);
+    const evaluations = checkAgainst(
+      evaluationsSchema,
+      content,
+      at,
+      'Remove the store; it will be made again.',
+    );
+    evaluated.push({ ...candidate, evaluations: evaluations as readonly Evaluation[] });
+  }
+  report({ kind: 'stage-finished', stage });
+  return evaluated;
+}
+
+/** Writes the weights of a choice as a folder of its own, holding one tensor at a time. */
+export async function saveCandidate(
+  { teacher, alternatives, library }: StudentStageInput,
+  choice: readonly number[],
+  folder: string,
+): Promise<void> {
+  const { checkpoint } = teacher;
+  const { stream, slots } = checkpoint.architecture;
+  const architecture = {
+    stream,
+    slots: slots.map((slot, index) => ({ ...slot, block: alternatives[index]![choice[index]!]! })),
+  };
+  const weights = await Promise.all(
+    architecture.slots.map(({ block }, index) =>
+      sameBlock(block, slots[index]!.block) ? checkpoint.slot(index) : library.stored(index, block),
+    ),
+  );
+  const tokenizer = await checkpoint.tokenizer();
+  await saveStudent(
+    folder,
+    architecture,
+    { stream: checkpoint.stream, slot: (index) => weights[index]! },
+    tokenizer,
+  );
+}
+
+const evaluationFile = 'evaluation.json';
+const interval = z.strictObject({
+  value: z.number(),
+  low: z.number().nullable(),
+  high: z.number().nullable(),
+});
+const evaluationsSchema = z.array(
+  z.strictObject({
+    tokens: z.number(),
+    perplexity: interval,
+    kl: interval.optional(),
+    top1Agreement: interval.optional(),
+  }),
+);
+
+async function evaluateCandidate(
+  input: StudentStageInput,
+  candidate: Candidate,
+): Promise<readonly Evaluation[]> {
+  const teacher = await input.teacher.execution();
+  const placed = await placeCandidate(input, teacher, candidate);
+  try {
+    const student = withBlocks(teacher, placed);
+    const evaluations: Evaluation[] = [];
+    for (const { ids, window } of input.texts)
+      evaluations.push(await evaluate(student, ids, { window, teacher }));
+    return evaluations;
+  } finally {
+    for (const block of placed.values()) await releaseBlock(teacher, block);
+  }
+}
+
+/** Places the blocks that differ from the teacher's beside it. */
+async function placeCandidate(
+  { teacher, alternatives, library }: StudentStageInput,
+  execution: Execution,
+  { choice, weights }: Candidate,
+): Promise<ReadonlyMap<number, PlacedBlock>> {
+  const source: BlockWeights =
+    weights === 'library' ? library.weights : paperInitialisation(teacher.source, library.meanAbsFeature);
+  const placed = new Map<number, PlacedBlock>();
+  for (const [slot, { block }] of execution.architecture.slots.entries()) {
+    const config = alternatives[slot]![choice[slot]!]!;
+    if (sameBlock(config, block)) continue;
+    const tensors = blockOf(config).output === undefined ? {} : await source(slot, config);
+    placed.set(slot, await placeBlock(execution, config, tensors));
+  }
+  return placed;
+}
