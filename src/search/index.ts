@@ -1,7 +1,7 @@
 /** What the rest of the program may use of the search. */
 
 export * from './problem.ts';
-export { solve } from './solve.ts';
+export { solve, solveExact } from './solve.ts';
 export { validate } from './validate.ts';
 export { distance, verify, type Check } from './verify.ts';
 export * from './scenario.ts';

@@ -67,3 +67,8 @@ export function distance(problem: Problem, a: Choice, b: Choice, unit: 'group' |
   );
   return new Set(differing).size;
 }
+
+/** Whether these are positions of alternatives, one per group. */
+export function isChoice({ groups }: Problem, choice: Choice): boolean {
+  return choice.length === groups.length && choice.every((a, g) => groups[g]!.alternatives[a] !== undefined);
+}

@@ -1,0 +1,153 @@
+/** Finds the best choice within a given distance of the dual bound, by looking at every choice that could be there. */
+
+import type { Core } from './core.ts';
+import type { Dual } from './dual.ts';
+import { join, type Window } from './join.ts';
+import { extend, type CoreGroup } from './extend.ts';
+import { Frontier, type FrontierRow } from './frontier.ts';
+import { LabelList, Trail } from './label-list.ts';
+
+export type Enumeration =
+  /** `pick` (a column per group) is the best choice whose cost is at most bound + gap; absent: there is none. */
+  | { readonly kind: 'complete'; readonly pick?: Int32Array; readonly everything: boolean }
+  /** A list outgrew the limit, or time is up. */
+  | { readonly kind: 'gave-up' };
+
+export interface EnumerationLimits {
+  readonly labels: number;
+  readonly expired: () => boolean;
+}
+
+/**
+ * Memory that enumerations share, so that one after another allocates nothing new.
+ *
+ * The method is the core idea of Balas & Zemel (1980) and Pisinger (1995) in the form of Goldberg &
+ * Marchetti-Spaccamela (1984): only choices whose reduced costs add up to at most the gap can be that good. They are few,
+ * and half of their logarithm is fewer: the groups are split over two lists, which are then joined.
+ */
+export class Enumerator {
+  readonly #trail = new Trail();
+  #lists: LabelList[] = [];
+  /** Labels made so far, over all enumerations. */
+  labels = 0;
+
+  run(core: Core, dual: Dual, gap: number, limits: EnumerationLimits): Enumeration {
+    const split = splitGroups(core, dual, gap);
+    const rows = split.rows.length;
+    if (this.#lists[0]?.rows !== rows)
+      this.#lists = Array.from({ length: 4 }, () => new LabelList(rows, 256));
+    let [left, leftNext, right, rightNext] = this.#lists as [LabelList, LabelList, LabelList, LabelList];
+    left.reset();
+    right.reset();
+    this.#trail.clear();
+    const frontier = new Frontier(split.rows, gap);
+    for (const group of split.groups) {
+      // The smaller list takes the next group, which keeps the two balanced.
+      if (left.size <= right.size) {
+        extend(left, leftNext, group, gap, this.#trail, frontier);
+        [left, leftNext] = [leftNext, left];
+        this.labels += left.size;
+      } else {
+        extend(right, rightNext, group, gap, this.#trail, frontier);
+        [right, rightNext] = [rightNext, right];
+        this.labels += right.size;
+      }
+      if (Math.max(left.size, right.size) > limits.labels || limits.expired()) return { kind: 'gave-up' };
+    }
+    const pair = join(left, right, split.window, gap);
+    if (!pair) return { kind: 'complete', everything: split.everything };
+    const pick = split.first;
+    for (const label of [left.node[pair.left]!, right.node[pair.right]!]) {
+      for (const column of this.#trail.columns(label)) pick[groupOf(core, column)] = column;
+    }
+    return { kind: 'complete', pick, everything: split.everything };
+  }
+}
+
+interface Split {
+  readonly groups: readonly CoreGroup[];
+  /** The column of reduced cost 0 per group. */
+  readonly first: Int32Array;
+  /** Rows that some choice within the gap could break, or that have a price. */
+  readonly rows: readonly FrontierRow[];
+  readonly window: Window;
+  /** No column exceeds the gap: the enumeration sees every choice there is. */
+  readonly everything: boolean;
+}
+
+/** Sorts out what the gap leaves: columns per group, cheapest first, with weights relative to the first. */
+function splitGroups(core: Core, { reduced, price }: Dual, gap: number): Split {
+  const { groups, start, weight } = core;
+  const first = new Int32Array(groups);
+  const open: Int32Array[] = [];
+  let worst = 0;
+  for (let g = 0; g < groups; g++) {
+    const columns: number[] = [];
+    let dearest = 0;
+    for (let j = start[g]!; j < start[g + 1]!; j++) {
+      if (reduced[j]! <= gap) columns.push(j);
+      dearest = Math.max(dearest, reduced[j]!);
+    }
+    worst += dearest;
+    if (columns.length > 1) columns.sort((a, b) => reduced[a]! - reduced[b]!);
+    first[g] = columns[0]!;
+    if (columns.length > 1) open.push(Int32Array.from(columns));
+  }
+  // Groups with many cheap alternatives multiply labels: the later they come, the fewer steps carry long lists.
+  open.sort((a, b) => reduced[b[1]!]! - reduced[a[1]!]!);
+
+  const rows: number[] = [];
+  const directions: FrontierRow['direction'][] = [];
+  const lower: number[] = [];
+  const upper: number[] = [];
+  for (let i = 0; i < core.rows; i++) {
+    const own = weight[i]!;
+    let base = 0;
+    for (let g = 0; g < groups; g++) base += own[first[g]!]!;
+    let least = base;
+    let most = base;
+    for (const columns of open) {
+      let [down, up] = [0, 0];
+      for (const j of columns) {
+        const change = own[j]! - own[columns[0]!]!;
+        down = Math.min(down, change);
+        up = Math.max(up, change);
+      }
+      least += down;
+      most += up;
+    }
+    const lowerMatters = least < core.lower[i]! || price[i]! < 0;
+    const upperMatters = most > core.upper[i]! || price[i]! > 0;
+    if (!lowerMatters && !upperMatters) continue;
+    directions.push(lowerMatters && upperMatters ? 'equal' : upperMatters ? 'less' : 'more');
+    rows.push(i);
+    lower.push(core.lower[i]! - base);
+    upper.push(core.upper[i]! - base);
+  }
+  const window = {
+    lower: Float64Array.from(lower),
+    upper: Float64Array.from(upper),
+    price: Float64Array.from(rows, (i) => price[i]!),
+  };
+  const coreGroups = open.map((columns): CoreGroup => {
+    const relative = new Float64Array(columns.length * rows.length);
+    columns.forEach((j, a) => {
+      rows.forEach((i, k) => (relative[a * rows.length + k] = weight[i]![j]! - weight[i]![columns[0]!]!));
+    });
+    return { columns, cost: Float64Array.from(columns, (j) => reduced[j]!), weight: relative };
+  });
+  const frontierRows = rows.map((i, k): FrontierRow => ({ direction: directions[k]!, price: price[i]! }));
+  return { groups: coreGroups, first, rows: frontierRows, window, everything: worst <= gap };
+}
+
+/** The group of a column, by bisection. */
+function groupOf({ start, groups }: Core, column: number): number {
+  let low = 0;
+  let high = groups;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (start[middle]! <= column) low = middle;
+    else high = middle;
+  }
+  return low;
+}
