@@ -4,11 +4,11 @@ import { stat } from 'node:fs/promises';
 import type { Options } from 'yargs';
 import { z } from 'zod';
 import {
+  constrained,
   constraintsSchema,
   readBlockLibrary,
   readProblemFile,
   solverNames,
-  translateConstraints,
   type Budget,
   type Scenario,
   type SolveOptions,
@@ -214,8 +214,7 @@ async function withConstraints(scenario: Scenario, path: string | undefined): Pr
     path,
     'See docs/search.md for the constraints there are.',
   );
-  const constraints = [...scenario.problem.constraints, ...translateConstraints(written, scenario, path)];
-  return { ...scenario, problem: { ...scenario.problem, constraints } };
+  return constrained(scenario, written, path);
 }
 
 async function loadResult(args: ScenarioArguments, path: string): Promise<Source> {

@@ -45,6 +45,12 @@ type Where = {
   readonly layers?: readonly (number | string)[] | undefined;
 };
 
+/** The scenario with written constraints added to its own. Throws as `translateConstraints`. */
+export function constrained(scenario: Scenario, written: readonly WrittenConstraint[], at: string): Scenario {
+  const constraints = [...scenario.problem.constraints, ...translateConstraints(written, scenario, at)];
+  return { ...scenario, problem: { ...scenario.problem, constraints } };
+}
+
 /**
  * Translates constraints into the problem's terms.
  *
