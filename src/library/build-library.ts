@@ -108,6 +108,7 @@ export async function* buildLibrary(job: LibraryJob): AsyncGenerator<SlotLibrary
         const passes = await passSlot(teacher, slot, alternatives[slot]!, calibration, validation);
         calibration = passes.calibration.chunks;
         validation = passes.validation.chunks;
+        requireFinite(teacher, slot, passes);
         yield await buildSlot(teacher, slot, alternatives[slot]!, passes, options);
         calibration = await advance(teacher, passes.calibration.chunks);
         validation = await advance(teacher, passes.validation.chunks);
@@ -135,12 +136,15 @@ async function passSlot(
 ): Promise<Passes> {
   const block = model.blocks[slot]!;
   const withGram = alternatives.some((config) => isNarrower(config, block.config));
-  const passes = {
+  return {
     calibration: await teacherPass(model, block, calibration, withGram),
     validation: await teacherPass(model, block, validation, false),
   };
-  if (Number.isFinite(passes.calibration.energy) && Number.isFinite(passes.validation.energy)) return passes;
-  const { layer, kind } = model.architecture.slots[slot]!;
+}
+
+function requireFinite({ architecture }: Execution, slot: number, { calibration, validation }: Passes): void {
+  if (Number.isFinite(calibration.energy) && Number.isFinite(validation.energy)) return;
+  const { layer, kind } = architecture.slots[slot]!;
   throw new PuzzleError('file-invalid', 'The teacher computes infinities or NaN.', {
     at: `layer ${layer}, ${kind}`,
     fix: 'Check the weights of the model.',

@@ -1,0 +1,279 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { sameBlock, type Weights } from '../../src/blocks/index.ts';
+import {
+  closeExecution,
+  embed,
+  placeBlock,
+  releaseBlock,
+  runBlock,
+  type Execution,
+} from '../../src/execution/index.ts';
+import {
+  assemble,
+  buildLibrary,
+  defaultLibraryOptions,
+  paperInitialisation,
+  type LibraryJob,
+  type LibraryOptions,
+  type SlotLibrary,
+} from '../../src/library/index.ts';
+import { distil, lossOf } from '../../src/library/distil.ts';
+import { moments, normalisedMse, teacherPass, type TeacherPass } from '../../src/library/statistics.ts';
+import { embedWindows, residentsOf } from '../../src/library/teacher-stream.ts';
+import type { BlockConfig, TokenWindows } from '../../src/model/index.ts';
+import { openRuntime, type Runtime } from '../../src/runtime/index.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
+import { seededRandom } from '../../src/util/random.ts';
+import { uniformArchitecture } from '../blocks/architectures.ts';
+import { open, randomSource } from '../execution/small-model.ts';
+
+const architecture = uniformArchitecture({
+  layers: 2,
+  hidden: 16,
+  vocabularySize: 50,
+  attention: { kind: 'gqa', heads: 4, kvHeads: 2, headDim: 4 },
+  ffn: { kind: 'swiglu', width: 24 },
+});
+
+let runtime: Runtime;
+let teacher: Execution;
+beforeAll(async () => {
+  runtime = await openRuntime({ device: 'cpu', threads: 1 });
+  teacher = await open(architecture, 3, runtime);
+});
+afterAll(async () => {
+  await closeExecution(teacher);
+  expect(runtime.residents).toBe(0);
+  await runtime.close();
+});
+
+let before = 0;
+beforeAll(() => (before = runtime.residents));
+afterEach(() => expect(runtime.residents).toBe(before));
+
+function text(seed: number, count: number): TokenWindows {
+  const random = seededRandom(seed);
+  const window = 16;
+  const ids = Int32Array.from({ length: count * window }, () => random.integer(50));
+  return { window, count, ids };
+}
+
+const chunkTokens = 64;
+const calibration = text(1, 13); // three chunks of four windows and one of a single window
+const validation = text(2, 5);
+
+/** The teacher at one slot of the calibration text; released afterwards. */
+async function atSlot<T>(slot: number, use: (pass: TeacherPass) => Promise<T>): Promise<T> {
+  const states = await embedWindows(teacher, calibration, chunkTokens);
+  expect(slot).toBe(0); // the stream starts there
+  const pass = await teacherPass(teacher, teacher.blocks[slot]!, states, true);
+  try {
+    return await use(pass);
+  } finally {
+    await runtime.release(...pass.chunks.flatMap(residentsOf));
+  }
+}
+
+/** `output` of the teacher's first block on all windows at once, on the host. */
+async function onHost(output: 'features' | 'delta'): Promise<Float64Array> {
+  const windows = { batch: calibration.count, tokens: calibration.window };
+  const x = await embed(teacher, calibration.ids, windows);
+  const made = await runBlock(teacher, teacher.blocks[0]!, x, windows, [output, 'stream']);
+  const { data } = await runtime.download(made[output]);
+  await runtime.release(x, made[output], made.stream);
+  return Float64Array.from(data as Float32Array);
+}
+
+/** sum over rows a_r b_r^T in float64. */
+function outer(a: Float64Array, b: Float64Array, rows: number): Float64Array {
+  const [m, n] = [a.length / rows, b.length / rows];
+  const sum = new Float64Array(m * n);
+  for (let r = 0; r < rows; r++)
+    for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) sum[i * n + j]! += a[r * m + i]! * b[r * n + j]!;
+  return sum;
+}
+
+describe('moments', () => {
+  test('streamed sums are those of float64 over all tokens to a few units of float32', async () => {
+    const rows = calibration.ids.length;
+    const [features, delta] = [await onHost('features'), await onHost('delta')];
+    const expected = {
+      gram: outer(features, features, rows),
+      cross: outer(delta, features, rows),
+      energy: delta.reduce((sum, value) => sum + value ** 2, 0),
+    };
+    await atSlot(0, async (pass) => {
+      const own = await moments(teacher, teacher.blocks[0]!, pass);
+      expect(pass.tokens).toBe(rows);
+      expect(Math.abs(pass.energy / expected.energy - 1)).toBeLessThan(2e-6);
+      for (const gram of [pass.gram!, own.gram]) expectClose(gram.data, expected.gram);
+      expectClose(own.cross.data, expected.cross);
+      pass.meanAbsFeature.forEach((mean, channel) => {
+        let sum = 0;
+        for (let r = 0; r < rows; r++) sum += Math.abs(features[r * pass.meanAbsFeature.length + channel]!);
+        expect(Math.abs(mean / (sum / rows) - 1)).toBeLessThan(2e-6);
+      });
+    });
+  });
+
+  test('the teacher has loss 0, its negative 4, and nothing 1', async () => {
+    await atSlot(0, async (pass) => {
+      const { config, weights } = teacher.blocks[0]!;
+      expect(await normalisedMse(teacher, teacher.blocks[0]!, pass)).toBe(0);
+      const host = Object.fromEntries(
+        await Promise.all(
+          Object.entries(weights).map(async ([name, w]) => [name, await runtime.download(w)] as const),
+        ),
+      ) as Weights<Tensor<'float32'>>;
+      for (const [factor, loss] of [
+        [-1, 4],
+        [0, 1],
+      ] as const) {
+        const o = { ...host['o']!, data: host['o']!.data.map((value) => factor * value) };
+        const copies = Object.fromEntries(
+          Object.entries({ ...host, o }).map(([name, w]) => [name, { ...w, data: w.data.slice() }]),
+        );
+        const placed = await placeBlock(teacher, config, copies);
+        expect(await normalisedMse(teacher, placed, pass)).toBeCloseTo(loss, 5);
+        await releaseBlock(teacher, placed);
+      }
+    });
+  });
+});
+
+const bld = { ...defaultLibraryOptions.distil['gqa']!, steps: 40, stepTokens: 32, learningRate: 3e-3 };
+const options: LibraryOptions = { ranking: 'elimination', distil: { gqa: bld, swiglu: bld }, chunkTokens };
+const alternatives: readonly (readonly BlockConfig[])[] = architecture.slots.map(({ kind, block }) =>
+  kind === 'attention'
+    ? [block, { ...block, kvHeads: 1 }, { kind: 'linear' }, { kind: 'no-op' }]
+    : [block, { ...block, width: 16 }, { ...block, width: 6 }, { kind: 'linear' }, { kind: 'no-op' }],
+);
+const job: Omit<LibraryJob, 'teacher'> = { alternatives, calibration, validation, options };
+
+async function libraryOf(parts: Partial<LibraryJob> = {}): Promise<readonly SlotLibrary[]> {
+  const slots: SlotLibrary[] = [];
+  for await (const slot of buildLibrary({ ...job, teacher, ...parts })) slots.push(slot);
+  return slots;
+}
+
+describe('library', () => {
+  test('every block keeps the best of its three ways, and its record says how good that is', async () => {
+    const slots = await libraryOf();
+    expect(slots.map(({ slot }) => slot)).toEqual([0, 1, 2, 3]);
+    let fitted = 0;
+    let trained = 0;
+    for (const { slot, blocks } of slots) {
+      expect(blocks.map(({ record }) => record.config)).toEqual(alternatives[slot]);
+      for (const { record, weights } of blocks) {
+        const { config, kept, losses, steps } = record;
+        if (config.kind === 'no-op' || sameBlock(config, architecture.slots[slot]!.block)) {
+          expect(record).toEqual({
+            config,
+            kept: 'none',
+            losses: { kept: config.kind === 'no-op' ? 1 : 0 },
+            steps: 0,
+          });
+          expect(weights).toEqual({});
+          continue;
+        }
+        const all = [losses.paper!, losses.closedForm!, losses.distilled ?? Infinity];
+        expect(losses.kept).toBe(Math.min(...all));
+        expect(kept).toBe((['paper', 'closed-form', 'distilled'] as const)[all.indexOf(losses.kept)]);
+        expect(steps > 0).toBe(kept === 'distilled');
+        if (losses.closedForm! < losses.paper!) fitted += 1;
+        if (kept === 'distilled') trained += 1;
+      }
+    }
+    // 10 blocks have weights of their own; linear ones (4) are not trained.
+    expect(fitted).toBeGreaterThanOrEqual(9);
+    expect(trained).toBeGreaterThanOrEqual(4);
+  });
+
+  test('a run that goes on after some slots ends bit by bit the same', async () => {
+    const whole = await libraryOf();
+    const rest = await libraryOf({ finished: new Set([0, 1, 3]) });
+    expect(rest).toEqual([whole[2]]);
+    expect(await libraryOf({ finished: new Set([0, 1, 2, 3]) })).toEqual([]);
+  });
+
+  test('stopping in the middle frees what was held', async () => {
+    for await (const { slot } of buildLibrary({ ...job, teacher })) if (slot === 1) break;
+  });
+
+  test('elimination fits the calibration text no worse than contribution', async () => {
+    const losses = async (ranking: LibraryOptions['ranking']): Promise<number[]> => {
+      const parts = { options: { ...options, ranking, distil: {} }, validation: calibration };
+      const [first] = await libraryOf({ ...parts, finished: new Set([0, 2, 3]) });
+      return first!.blocks.map(({ record }) => record.losses.closedForm ?? record.losses.kept);
+    };
+    const [eliminated, contributed] = [await losses('elimination'), await losses('contribution')];
+    for (const index of [1, 2]) expect(eliminated[index]).toBeLessThan(contributed[index]!);
+    expect(eliminated.toSpliced(1, 2)).toEqual(contributed.toSpliced(1, 2));
+    expect(eliminated[1]).toBeLessThan(eliminated[2]!);
+  });
+
+  test('a teacher that computes infinities is told where', async () => {
+    const source = randomSource(architecture, 3);
+    const broken = await open(architecture, 3, runtime);
+    const weights = await source.blockWeights(2);
+    weights['o']!.data[5] = Infinity;
+    const placed = await placeBlock(broken, architecture.slots[2]!.block, weights);
+    const ill = { ...broken, blocks: broken.blocks.with(2, placed) };
+    await expect(libraryOf({ teacher: ill })).rejects.toMatchObject({
+      code: 'file-invalid',
+      context: { at: 'layer 1, attention' },
+    });
+    await releaseBlock(broken, placed);
+    await closeExecution(broken);
+  });
+});
+
+describe('distil', () => {
+  const config = { kind: 'linear' };
+  const start = (): Promise<Weights<Tensor<'float32'>>> =>
+    paperInitialisation(randomSource(architecture, 3), async () => new Float32Array(16))(0, config);
+
+  test('lowers the loss, repeats itself from its seed, and answers nothing where it does not help', async () => {
+    await atSlot(0, async (pass) => {
+      const weights = await start();
+      const startLoss = await lossOf(teacher, config, weights, pass);
+      const run = async (mustBeat: number, seed: number) =>
+        distil(teacher, config, weights, mustBeat, pass, pass, { ...bld, learningRate: 1e-2, seed });
+      const [a, b, other] = [await run(Infinity, 1), await run(Infinity, 1), await run(Infinity, 2)];
+      expect(a).toEqual(b);
+      expect(other!.weights).not.toEqual(a!.weights);
+      expect(a!.loss).toBeLessThan(0.9 * startLoss);
+      const placed = await placeBlock(teacher, config, a!.weights);
+      expect(await normalisedMse(teacher, placed, pass)).toBe(a!.loss);
+      await releaseBlock(teacher, placed);
+      expect(await run(0, 1)).toBeUndefined();
+    });
+  });
+});
+
+describe('assemble', () => {
+  test('asks the library for changed blocks with weights only', async () => {
+    const source = randomSource(architecture, 3);
+    const chosen = [{ kind: 'linear' }, architecture.slots[1]!.block, { kind: 'no-op' }, { kind: 'linear' }];
+    const asked: number[] = [];
+    const paper = paperInitialisation(source, async () => new Float32Array(24).fill(1));
+    const student = assemble(source, chosen, async (slot, config) => {
+      asked.push(slot);
+      return paper(slot, config);
+    });
+    expect(student.architecture.slots.map(({ block }) => block)).toEqual(chosen);
+    const weights = await Promise.all(chosen.map((_, slot) => student.blockWeights(slot)));
+    expect(asked).toEqual([0, 3]);
+    expect(weights[1]).toEqual(await source.blockWeights(1));
+    expect(weights[2]).toEqual({});
+    expect(Object.keys(weights[3]!)).toEqual(['norm', 'linear']);
+    expect(await student.streamWeight('norm')).toEqual(await source.streamWeight('norm'));
+  });
+});
+
+/** Error against the largest element: what a factorisation of the damped matrix sees. */
+function expectClose(actual: Float64Array, expected: Float64Array): void {
+  const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const error = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - actual[i]!)), 0);
+  expect(error / largest).toBeLessThan(2e-6);
+}
