@@ -11,6 +11,7 @@ import {
   writeSafetensors,
   type StoredTensor,
   type Tensor,
+  type TensorFile,
 } from '../tensor/index.ts';
 import type { Json } from '../util/hash.ts';
 import { checkAgainst } from '../util/json.ts';

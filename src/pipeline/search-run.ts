@@ -4,6 +4,7 @@ import { loadProfile, type CostTable, type HardwareProfile, type Workload } from
 import type { LibraryOptions } from '../library/index.ts';
 import type { BlockConfig } from '../model/index.ts';
 import {
+  constrained,
   dropLayers,
   explainInfeasibility,
   infeasibleError,
@@ -137,8 +138,8 @@ export async function searchRun(
   const { workload, hardware } = request;
   const profile = loadProfile(hardware);
   const costs = modelCosts(teacher.checkpoint.architecture.stream, alternatives, workload, profile);
-  const scenarioOf = (damages: readonly (readonly Damage[])[]): Scenario =>
-    modelScenario({
+  const scenarioOf = (damages: readonly (readonly Damage[])[]): Scenario => {
+    const scenario = modelScenario({
       architecture: teacher.checkpoint.architecture,
       alternatives,
       teacher: teacherChoice,
@@ -147,6 +148,8 @@ export async function searchRun(
       costs,
       workload,
     });
+    return constrained(scenario, prepared.space.constraints, prepared.space.path);
+  };
   await requireFeasible(scenarioOf(alternatives.map((configs) => configs.map(() => noDamage))), request);
 
   const library = await distil(prepared, store, report);
@@ -164,6 +167,7 @@ export async function searchRun(
   const budgets = await reportBudgets(scenario, limits, solution, request.solve);
   const candidates = [
     { name: 'searched', choice: solution.choice, weights: 'library' } as const,
+    { name: 'teacher', choice: scenario.teacher, weights: 'library' } as const,
     ...(request.compare ? rivals(scenario, limits, solution, request) : []),
   ];
   const students = await studentStage(

@@ -19,10 +19,7 @@ export interface Teacher {
 }
 
 /** @throws PuzzleError of `openModel` */
-export async function openTeacher(
-  path: string | undefined,
-  runtimeOptions: RuntimeOptions,
-): Promise<Teacher> {
+export async function openTeacher(path: string, runtimeOptions: RuntimeOptions): Promise<Teacher> {
   const checkpoint = await openModel(path);
   const source = checkpointSource(checkpoint);
   let opened: Promise<Execution> | undefined;

@@ -3,7 +3,7 @@ import { seededRandom, type Random } from '../util/random.ts';
 import { dropLayers } from './depth.ts';
 import { minimiseResource } from './exchange-objective.ts';
 import type { Choice, Problem, SolveOptions } from './problem.ts';
-import { findMeasure, underLimits, type Limit, type Scenario } from './scenario.ts';
+import { findMeasure, totalsOf, underLimits, type Limit, type Scenario } from './scenario.ts';
 import { solve } from './solve.ts';
 import { verify } from './verify.ts';
 
@@ -257,12 +257,34 @@ export function randomChoices(problem: Problem, count: number, seed: number): re
   const random = seededRandom(seed);
   const draw = (): Choice | undefined => {
     for (let attempt = 0; attempt < triesPerDraw; attempt++) {
-      const choice = randomFitting(problem, random);
+      const drawn = randomFitting(problem, random);
+      const choice = drawn && filled(problem, drawn, random);
       if (choice !== undefined && verify(problem, choice).violations.length === 0) return choice;
     }
     return undefined;
   };
   return Array.from({ length: count }, draw).filter((choice) => choice !== undefined);
+}
+
+/** Spends what a draw left of the budgets: in random order, each group takes the largest alternative that still fits. */
+function filled(problem: Problem, drawn: Choice, random: Random): Choice {
+  const { groups, resources } = problem;
+  const bounded = resources.flatMap(({ upper }, r) => (upper === undefined || upper === Infinity ? [] : [r]));
+  if (bounded.length === 0) return drawn;
+  const choice = [...drawn];
+  const left = totalsOf(problem, drawn).map((total, r) => (resources[r]!.upper ?? Infinity) - total);
+  for (const g of random.shuffle([...groups.keys()])) {
+    const { alternatives } = groups[g]!;
+    const extra = (a: number, r: number): number =>
+      alternatives[a]!.uses[r]! - alternatives[choice[g]!]!.uses[r]!;
+    const size = (a: number): number =>
+      bounded.reduce((sum, r) => sum + alternatives[a]!.uses[r]! / Math.abs(resources[r]!.upper! || 1), 0);
+    const fitting = allowed(problem, g).filter((a) => bounded.every((r) => extra(a, r) <= left[r]!));
+    const largest = fitting.reduce((best, a) => (size(a) > size(best) ? a : best), choice[g]!);
+    bounded.forEach((r) => (left[r]! -= extra(largest, r)));
+    choice[g] = largest;
+  }
+  return choice;
 }
 
 /** Draws each group among the alternatives that leave enough for the cheapest of the groups still open. */
