@@ -48,7 +48,11 @@ afterAll(async () => {
 });
 
 let held = 0;
-afterEach(() => expect(runtime.residents).toBe(held));
+// A leak in the code under test shows here.
+afterEach(() => {
+  if (runtime.residents !== held)
+    throw new Error(`${runtime.residents - held} residents were never released`);
+});
 
 async function scores(parts: Partial<ScoreJob> = {}): Promise<readonly SlotScores[]> {
   const slots: SlotScores[] = [];
@@ -57,21 +61,22 @@ async function scores(parts: Partial<ScoreJob> = {}): Promise<readonly SlotScore
   return slots;
 }
 
+const likeliest = (row: number[]): number => row.indexOf(Math.max(...row));
+
 /** Mean KL, loss and agreement over the predictions of one window, in double precision from the definition. */
 async function reference(student: WeightSource, index: number) {
   const tokens = Array.from(text.ids.slice(index * window, (index + 1) * window));
   const [p, q] = [await referenceForward(source, tokens), await referenceForward(student, tokens)].map(
     ({ logProbabilities }) => logProbabilities,
   ) as [number[][], number[][]];
-  const likeliest = (row: number[]): number => row.indexOf(Math.max(...row));
   const sums = { kl: 0, loss: 0, agreement: 0 };
   for (let t = 0; t < window - 1; t++) {
     sums.kl += p[t]!.reduce((sum, logP, v) => sum + Math.exp(logP) * (logP - q[t]![v]!), 0);
     sums.loss -= q[t]![tokens[t + 1]!]!;
     sums.agreement += likeliest(p[t]!) === likeliest(q[t]!) ? 1 : 0;
   }
-  const mean = (sum: number): number => sum / (window - 1);
-  return { kl: mean(sums.kl), loss: mean(sums.loss), agreement: mean(sums.agreement) };
+  const n = window - 1;
+  return { kl: sums.kl / n, loss: sums.loss / n, agreement: sums.agreement / n };
 }
 
 test('each score is that of the student with one block replaced, window by window', async () => {
@@ -94,21 +99,20 @@ test('each score is that of the student with one block replaced, window by windo
 });
 
 test('means over windows are what evaluating the student says', async () => {
-  const [{ scores: found }] = (await scores({ finished: allBut(4) })) as [SlotScores];
+  const [slot] = await scores({ finished: allBut(4) });
   const block = await placeBlock(teacher, { kind: 'linear' }, await weights(4, { kind: 'linear' }));
   const student = withBlocks(teacher, new Map([[4, block]]));
   const { kl, perplexity } = await evaluate(student, text.ids, { window, teacher });
   await releaseBlock(teacher, block);
-  const mean = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length;
-  expect(mean(found![0]!.kl)).toBeCloseTo(kl!.value, 5);
-  expect(Math.exp(mean(found![0]!.loss))).toBeCloseTo(perplexity.value, 2);
+  expect(mean(slot!.scores[0]!.kl)).toBeCloseTo(kl!.value, 5);
+  expect(Math.exp(mean(slot!.scores[0]!.loss))).toBeCloseTo(perplexity.value, 2);
 });
 
 test("the teacher's own block does no damage", async () => {
   for (const { slot, scores: found } of await scores({ finished: allBut(1) })) {
     const own = found[alternatives[slot]!.indexOf(mixed.slots[slot]!.block)]!;
-    expect(own.kl).toEqual(new Array(count).fill(0));
-    expect(own.agreement).toEqual(new Array(count).fill(1));
+    expect(own.kl).toEqual(Array.from({ length: count }, () => 0));
+    expect(own.agreement).toEqual(Array.from({ length: count }, () => 1));
     expect(own.loss[3]).toBeCloseTo((await reference(source, 3)).loss, 3);
   }
 });
@@ -126,7 +130,11 @@ test('going on after some slots gives the same scores, and progress counts what 
 test('stopping in the middle frees what was held', async () => {
   for await (const { slot } of scoreReplacements({ teacher, alternatives, weights, text }))
     if (slot === 2) break;
+  expect(runtime.residents).toBe(held);
 });
+
+const mean = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;
 
 const allBut = (...open: number[]): ReadonlySet<number> =>
   new Set(mixed.slots.map((_, slot) => slot).filter((slot) => !open.includes(slot)));
