@@ -66,8 +66,8 @@ const distilDefaults = {
 export const defaultLibraryOptions: LibraryOptions = {
   ranking: 'elimination',
   distil: {
-    gqa: { ...distilDefaults, steps: 192 },
-    swiglu: { ...distilDefaults, steps: 64 },
+    gqa: { ...distilDefaults, steps: 96 },
+    swiglu: { ...distilDefaults, steps: 16 },
   },
   chunkTokens: 4096,
 };

@@ -1,15 +1,17 @@
 /** Every command, in the order in which `--help` lists them. One file and one line each. */
 import type { Command } from '../command.ts';
 import { compareCommand } from './compare.ts';
+import { distillCommand } from './distill.ts';
 import { explainCommand } from './explain.ts';
-import { frontCommand } from './front.ts';
+import { scoreCommand } from './score.ts';
 import { searchCommand } from './search.ts';
 import { whatIfCommand } from './whatif.ts';
 
 export const commands: readonly Command[] = [
   searchCommand,
+  distillCommand,
+  scoreCommand,
   explainCommand,
   whatIfCommand,
-  frontCommand,
   compareCommand,
 ];
