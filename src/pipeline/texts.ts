@@ -1,6 +1,8 @@
 /** The texts of a run, as token windows: one to distil on, others that take no part in any fit. */
 import { bundledText } from '../model/bundled-text.ts';
-import { cutWindows, readTokens, type Tokenizer, type TokenWindows } from '../model/index.ts';
+import { cutWindows, type Tokenizer, type TokenWindows } from '../model/index.ts';
+import { readText } from '../tensor/index.ts';
+import { PuzzleError } from '../util/errors.ts';
 import { sha256 } from '../util/hash.ts';
 
 export interface TextOptions {
@@ -41,76 +43,80 @@ export interface RunTexts {
 const [scoreShare, evaluationShare] = [0.05, 0.05];
 
 /**
- * Encodes and cuts the texts. The validation windows are the ones after the calibration windows of the same text.
+ * Encodes and cuts the texts, no more of them than is used. The validation windows are the ones after the calibration
+ * windows of the same text; a text shorter than asked is used whole, and a tenth of it still validates.
  * @throws PuzzleError `file-missing`, `text-invalid`, `text-too-short`
  */
 export async function loadTexts(options: TextOptions, tokenizer: Tokenizer): Promise<RunTexts> {
   const { window, scoreText, evaluationTexts } = options;
-  const { distil, score, evaluation } = await sources(options, tokenizer);
   const wholeWindows = (tokens: number): number => Math.max(1, Math.floor(tokens / window));
-  const cut = ({ name, ids }: Source, tokens: number): RunText =>
-    runText(name, cutWindows(ids, window, wholeWindows(tokens), name));
-  // A text shorter than asked is used whole; a tenth of it still validates.
-  const validationWindows = Math.min(
+  const { distil, score, evaluation } = await sources(options);
+  const cut = ({ name, text }: Source, tokens: number): RunText => {
+    const count = wholeWindows(tokens);
+    return runText(name, cutWindows(tokenizer.encode(text, count * window), window, count, name));
+  };
+  const wanted = wholeWindows(options.calibrationTokens) + wholeWindows(options.validationTokens);
+  const all = cutWindows(tokenizer.encode(distil.text, wanted * window), window, undefined, distil.name);
+  const validating = Math.min(
     wholeWindows(options.validationTokens),
-    Math.max(1, Math.floor(distil.ids.length / window / 10)),
+    Math.max(1, Math.floor(all.count / 10)),
   );
-  const calibrationWindows = Math.min(
-    wholeWindows(options.calibrationTokens),
-    Math.floor(distil.ids.length / window) - validationWindows,
-  );
-  const all = cutWindows(
-    distil.ids,
-    window,
-    Math.max(1, calibrationWindows) + validationWindows,
-    distil.name,
-  );
-  const boundary = (all.count - validationWindows) * window;
+  if (all.count < 2) cutWindows(all.ids, window, 2, distil.name); // explains how many tokens two windows take
+  const boundary = all.count - validating;
+  const part = (from: number, to: number): RunText =>
+    runText(distil.name, { window, count: to - from, ids: all.ids.slice(from * window, to * window) });
   return {
-    calibration: runText(distil.name, { window, count: boundary / window, ids: all.ids.slice(0, boundary) }),
-    validation: runText(distil.name, { window, count: validationWindows, ids: all.ids.slice(boundary) }),
-    score: cut(await read(scoreText, tokenizer, score), options.scoreTokens),
-    evaluation: await Promise.all(
-      (evaluationTexts ?? [undefined]).map(async (path) =>
-        cut(await read(path, tokenizer, evaluation), options.evaluationTokens),
-      ),
-    ),
+    calibration: part(0, boundary),
+    validation: part(boundary, all.count),
+    score: cut(scoreText === undefined ? score : await readSource(scoreText), options.scoreTokens),
+    evaluation:
+      evaluationTexts === undefined
+        ? [cut(evaluation, options.evaluationTokens)]
+        : (await Promise.all(evaluationTexts.map(readSource))).map((text) =>
+            cut(text, options.evaluationTokens),
+          ),
   };
 }
 
 interface Source {
   readonly name: string;
-  readonly ids: Int32Array;
+  readonly text: string;
 }
 
-async function sources(
-  { text }: TextOptions,
-  tokenizer: Tokenizer,
-): Promise<{ distil: Source; score: Source; evaluation: Source }> {
-  if (text === undefined) {
-    const splits = bundledText();
-    const encoded = (name: string, part: string): Source => ({
-      name: `bundled ${name} text`,
-      ids: tokenizer.encode(part),
-    });
+async function sources({
+  text: path,
+}: TextOptions): Promise<{ distil: Source; score: Source; evaluation: Source }> {
+  if (path === undefined) {
+    const { train, validation, evaluation } = bundledText();
     return {
-      distil: encoded('training', splits.train),
-      score: encoded('validation', splits.validation),
-      evaluation: encoded('evaluation', splits.evaluation),
+      distil: { name: 'bundled training text', text: train },
+      score: { name: 'bundled validation text', text: validation },
+      evaluation: { name: 'bundled evaluation text', text: evaluation },
     };
   }
-  const ids = await readTokens([text], tokenizer);
-  const scoreFrom = Math.floor(ids.length * (1 - scoreShare - evaluationShare));
-  const evaluationFrom = Math.floor(ids.length * (1 - evaluationShare));
+  const { text } = await readSource(path);
+  const scoreFrom = paragraphAfter(text, Math.floor(text.length * (1 - scoreShare - evaluationShare)));
+  const evaluationFrom = paragraphAfter(text, Math.floor(text.length * (1 - evaluationShare)));
   return {
-    distil: { name: text, ids: ids.subarray(0, scoreFrom) },
-    score: { name: `${text} (held out)`, ids: ids.subarray(scoreFrom, evaluationFrom) },
-    evaluation: { name: `${text} (held out)`, ids: ids.subarray(evaluationFrom) },
+    distil: { name: path, text: text.slice(0, scoreFrom) },
+    score: { name: `${path} (held out)`, text: text.slice(scoreFrom, evaluationFrom) },
+    evaluation: { name: `${path} (held out)`, text: text.slice(evaluationFrom) },
   };
 }
 
-async function read(path: string | undefined, tokenizer: Tokenizer, otherwise: Source): Promise<Source> {
-  return path === undefined ? otherwise : { name: path, ids: await readTokens([path], tokenizer) };
+/** Start of the first paragraph at or after a position; the position itself where there is none. */
+function paragraphAfter(text: string, position: number): number {
+  const blank = text.indexOf('\n\n', position);
+  return blank < 0 ? position : blank + 2;
+}
+
+async function readSource(path: string): Promise<Source> {
+  const text = await readText(path);
+  if (text.trim() !== '') return { name: path, text };
+  throw new PuzzleError('text-invalid', `${path} holds no text.`, {
+    at: path,
+    fix: 'Name a file with text in it.',
+  });
 }
 
 const runText = (name: string, windows: TokenWindows): RunText => ({

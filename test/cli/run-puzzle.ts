@@ -11,16 +11,24 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+/** Program and arguments of a process that runs the command line. */
+export const puzzleCommand = (...args: readonly string[]): readonly string[] => [
+  process.execPath,
+  '--import',
+  'tsx',
+  '--input-type=module',
+  '--eval',
+  start,
+  '--',
+  ...args,
+];
+
 /** Never rejects: a failing command is an outcome. */
 export function runPuzzle(...args: readonly string[]): Promise<Outcome> {
   return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      ['--import', 'tsx', '--input-type=module', '--eval', start, '--', ...args],
-      { maxBuffer: 64 * 2 ** 20 },
-      (error, stdout, stderr) => {
-        resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr });
-      },
-    );
+    const [program, ...rest] = puzzleCommand(...args);
+    execFile(program!, rest, { maxBuffer: 64 * 2 ** 20 }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr });
+    });
   });
 }
