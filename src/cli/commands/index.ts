@@ -3,6 +3,7 @@ import type { Command } from '../command.ts';
 import { compareCommand } from './compare.ts';
 import { distillCommand } from './distill.ts';
 import { explainCommand } from './explain.ts';
+import { frontCommand } from './front.ts';
 import { scoreCommand } from './score.ts';
 import { searchCommand } from './search.ts';
 import { whatIfCommand } from './whatif.ts';
@@ -13,5 +14,6 @@ export const commands: readonly Command[] = [
   scoreCommand,
   explainCommand,
   whatIfCommand,
+  frontCommand,
   compareCommand,
 ];
