@@ -51,8 +51,12 @@ export function prepared(json: TokenizerJson): TokenizerJson & { added_tokens: o
     decoder,
     pre_tokenizer: preTokenizers.length === 0 ? null : { type: 'Sequence', pretokenizers: preTokenizers },
     added_tokens: json.added_tokens ?? [],
+    model: { ...json.model, unk_token: json.model.unk_token ?? withoutId },
   };
 }
+
+/** Stands for what has no token in a model without an unknown-token: the library, which drops it, then gives no id. */
+const withoutId = '\u0000no token';
 
 /** A sequence of sequences as one list. */
 function flattened(step: Component): Component[] {
