@@ -101,7 +101,7 @@ export async function saveCandidate(
     slots: slots.map((slot, index) => ({ ...slot, block: alternatives[index]![choice[index]!]! })),
   };
   const weights = await Promise.all(
-    architecture.slots.map(({ block }, index) =>
+    architecture.slots.map(async ({ block }, index) =>
       sameBlock(block, slots[index]!.block) ? checkpoint.slot(index) : library.stored(index, block),
     ),
   );
