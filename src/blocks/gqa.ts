@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { add, gemm, reshape } from '../graph/index.ts';
 import type { Value } from '../graph/index.ts';
-import { causalAttention } from './attention.ts';
-import type { Block } from './block.ts';
+import { cachedAttention, causalAttention } from './attention.ts';
+import type { Block, ForwardContext, Weights } from './block.ts';
 import { copy, poolRows } from './matrix.ts';
 import { rmsNorm } from './rms-norm.ts';
 import { rotate } from './rope.ts';
@@ -45,18 +45,19 @@ export const gqa: Block<GqaConfig> = {
     ...(qkNorm && { qNorm: [headDim], kNorm: [headDim] }),
   }),
   output: 'o',
-  features(normed, w, { config, stream, batch, tokens }) {
-    const { heads, kvHeads, headDim, window } = config;
-    const project = (matrix: Value, bias: Value | undefined, headCount: number): Value => {
-      const flat = gemm(normed, matrix, { transposeB: true }); // (rows, hidden) x (hidden, heads * headDim)
-      return reshape(bias === undefined ? flat : add(flat, bias), [batch, tokens, headCount, headDim]);
-    };
-    const turned = (x: Value, norm: Value | undefined): Value =>
-      rotate(norm === undefined ? x : rmsNorm(x, norm, stream.normEpsilon), stream);
-    const q = turned(project(w.q!, w.qBias, heads), w.qNorm);
-    const k = turned(project(w.k!, w.kBias, kvHeads), w.kNorm);
-    const v = project(w.v!, w.vBias, kvHeads);
-    return reshape(causalAttention(q, k, v, window), [batch * tokens, heads * headDim]);
+  features(normed, w, context) {
+    const { config, batch, tokens } = context;
+    const { q, k, v } = projections(normed, w, context, 0);
+    return reshape(causalAttention(q, k, v, config.window), [batch * tokens, config.heads * config.headDim]);
+  },
+  decodeFeatures(normed, w, { keys, values }, context) {
+    const { heads, headDim } = context.config;
+    const { q, k, v } = projections(normed, w, { ...context, tokens: 1 }, context.length);
+    return reshape(cachedAttention(q, k, v, keys, values), [context.batch, heads * headDim]);
+  },
+  cacheShapes({ kvHeads, headDim, window = Infinity }, batch, length) {
+    const kept = Math.min(length, window - 1);
+    return { keys: [batch, kvHeads, headDim, kept], values: [batch, kvHeads, kept, headDim] };
   },
   refuses(config, teacher) {
     const own = gqaSchema.safeParse(teacher).data;
@@ -96,3 +97,24 @@ export const gqa: Block<GqaConfig> = {
     { kind: 'elementwise', reads: 2 * hidden, writes: hidden, flops: hidden }, // the residual sum
   ],
 };
+
+/** Queries, keys and values (batch, tokens, heads, headDim); queries and keys turned, the first token at `start`. */
+function projections(
+  normed: Value,
+  w: Weights<Value>,
+  { config, stream, batch, tokens }: ForwardContext<GqaConfig>,
+  start: number,
+): { q: Value; k: Value; v: Value } {
+  const { heads, kvHeads, headDim } = config;
+  const project = (matrix: Value, bias: Value | undefined, headCount: number): Value => {
+    const flat = gemm(normed, matrix, { transposeB: true }); // (rows, hidden) x (hidden, heads * headDim)
+    return reshape(bias === undefined ? flat : add(flat, bias), [batch, tokens, headCount, headDim]);
+  };
+  const turned = (x: Value, norm: Value | undefined): Value =>
+    rotate(norm === undefined ? x : rmsNorm(x, norm, stream.normEpsilon), stream, start);
+  return {
+    q: turned(project(w.q!, w.qBias, heads), w.qNorm),
+    k: turned(project(w.k!, w.kBias, kvHeads), w.kNorm),
+    v: project(w.v!, w.vBias, kvHeads),
+  };
+}

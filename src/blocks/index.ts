@@ -1,7 +1,7 @@
 /** Blocks: what may stand in a slot, and which alternatives a search space offers there. */
 export type { Block, ForwardContext, TeacherBlock, Weights } from './block.ts';
 export type { Operator } from './operators.ts';
-export { blockForward } from './forward.ts';
+export { blockDecode, blockForward } from './forward.ts';
 export type { BlockForward } from './forward.ts';
 export { rmsNorm } from './rms-norm.ts';
 export {

@@ -17,23 +17,16 @@ export const hardwareOption = {
   },
 } as const satisfies Record<string, Options>;
 
+const formats = ['fp8', 'bf16', 'fp16', 'int8', 'fp32'] as const;
+
+/** Without defaults: a measured profile brings its own workload, and only what is given overrides it. */
 export const workloadOptions = {
   batch: { type: 'number', describe: 'Requests served together (default: 64)' },
   input: { type: 'number', describe: 'Prompt tokens a request (default: 1024)' },
-  output: { type: 'number', default: 1024, describe: 'Generated tokens a request' },
-  weights: {
-    type: 'string',
-    default: 'bf16',
-    choices: ['fp8', 'bf16', 'fp16', 'int8', 'fp32'],
-    describe: 'Format of the weights',
-  },
-  kv: {
-    type: 'string',
-    default: 'bf16',
-    choices: ['fp8', 'bf16', 'fp16', 'int8', 'fp32'],
-    describe: 'Format of the KV cache',
-  },
-  tp: { type: 'number', default: 1, describe: 'Tensor-parallel degree' },
+  output: { type: 'number', describe: 'Generated tokens a request (default: 1024)' },
+  weights: { choices: formats, describe: 'Format of the weights (default: bf16)' },
+  kv: { choices: formats, describe: 'Format of the KV cache (default: bf16)' },
+  tp: { type: 'number', describe: 'Tensor-parallel degree (default: 1)' },
 } as const satisfies Record<string, Options>;
 
 export const budgetOptions = {

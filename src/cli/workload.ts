@@ -1,25 +1,30 @@
 /** A workload from the flags that describe it. */
-import { workload, workloadSchema, type Workload } from '../hardware/index.ts';
+import { workload, type Workload } from '../hardware/index.ts';
 import { wholeNumber } from './options.ts';
 
-/** Defaults of flags that the library mode of a search leaves unset. */
-const defaults = { batch: 64, input: 1024 };
+type Format = 'fp8' | 'bf16' | 'fp16' | 'int8' | 'fp32';
 
-export function workloadFrom(args: {
+interface WorkloadArguments {
   readonly batch?: number | undefined;
   readonly input?: number | undefined;
-  readonly output: number;
-  readonly weights: string;
-  readonly kv: string;
-  readonly tp: number;
-}): Workload {
-  const { shape } = workloadSchema;
+  readonly output?: number | undefined;
+  readonly weights?: Format | undefined;
+  readonly kv?: Format | undefined;
+  readonly tp?: number | undefined;
+}
+
+/** What is served when nothing says otherwise. */
+const usual: Workload = workload({ batch: 64, inputTokens: 1024, outputTokens: 1024 });
+
+/** @param base what flags that are not given mean */
+export function workloadFrom(args: WorkloadArguments, base: Workload = usual): Workload {
   return workload({
-    batch: wholeNumber(args.batch ?? defaults.batch, 'batch'),
-    inputTokens: wholeNumber(args.input ?? defaults.input, 'input'),
-    outputTokens: wholeNumber(args.output, 'output', 0),
-    weights: shape.weights.parse(args.weights),
-    kv: shape.kv.parse(args.kv),
-    tensorParallel: wholeNumber(args.tp, 'tp'),
+    ...base,
+    batch: wholeNumber(args.batch ?? base.batch, 'batch'),
+    inputTokens: wholeNumber(args.input ?? base.inputTokens, 'input'),
+    outputTokens: wholeNumber(args.output ?? base.outputTokens, 'output', 0),
+    weights: args.weights ?? base.weights,
+    kv: args.kv ?? base.kv,
+    tensorParallel: wholeNumber(args.tp ?? base.tensorParallel, 'tp'),
   });
 }

@@ -6,4 +6,5 @@ export { damageMetrics, type DamageMetric, type ScoredLibrary } from './score-st
 export type { TrainedLibrary } from './library-stage.ts';
 export { runDocument, runName, writeRunFolder, type RunRecord } from './run-folder.ts';
 export { studentLine } from './report.ts';
-export { modelCosts } from './costs.ts';
+export { openHardware } from './hardware.ts';
+export { profileStage } from './profile-stage.ts';

@@ -10,10 +10,10 @@ import type { EvaluatedCandidate } from './student-stage.ts';
 
 /** Markdown; figures carry their source or their interval. */
 export function reportOf(outcome: SearchOutcome, command: string): string {
-  const { prepared, profile } = outcome;
+  const { prepared, hardware } = outcome;
   const { checkpoint, isBundled } = prepared.teacher;
   return [
-    `# ${isBundled ? 'Bundled teacher' : checkpoint.path} on ${profile.name}`,
+    `# ${isBundled ? 'Bundled teacher' : checkpoint.path} on ${hardware.name}`,
     proof(outcome),
     '![architecture](architecture.svg)',
     '## Budgets and costs',
@@ -126,13 +126,13 @@ function layersTable({ scenario, solution, library }: SearchOutcome): string {
   );
 }
 
-function provenance({ prepared, profile }: SearchOutcome, command: string): string {
+function provenance({ prepared, hardware }: SearchOutcome, command: string): string {
   const { texts, teacher, space } = prepared;
   return [
     `- Command: \`${command}\``,
     `- Teacher: ${teacher.checkpoint.path}, identity \`${teacher.checkpoint.identity.slice(0, 16)}\``,
     `- Space: ${space.path}`,
-    `- Hardware: ${profile.name} (${profile.stack}); ${profile.provenance.map(({ what, source }) => `${what}: ${source}`).join('; ')}`,
+    `- Hardware: ${hardware.name} (${hardware.stack}); ${hardware.provenance.join('; ')}`,
     ...[texts.calibration, texts.validation, texts.score].map(
       ({ name, window, count, hash }, index) =>
         `- ${['Calibration', 'Validation', 'Scores'][index]!}: ${name}, ${count} windows of ${window} tokens, \`${hash.slice(0, 16)}\``,

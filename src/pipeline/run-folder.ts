@@ -19,12 +19,12 @@ export interface RunRecord {
 }
 
 /** The name of a run: what it is about, and a hash of its exact inputs, so that other inputs make another folder. */
-export function runName({ prepared, profile }: SearchOutcome, { request }: RunRecord): string {
+export function runName({ prepared, hardware }: SearchOutcome, { request }: RunRecord): string {
   const { checkpoint, isBundled } = prepared.teacher;
   const model = isBundled ? 'bundled' : basename(checkpoint.path).replace(/\.gguf$/i, '');
   return [
     model,
-    profile.name.replaceAll('/', '-'),
+    hardware.name.replaceAll('/', '-'),
     hashOf({ teacher: checkpoint.identity, request }).slice(0, 8),
   ].join('_');
 }

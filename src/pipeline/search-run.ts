@@ -1,6 +1,6 @@
 /** The main job: library, scores, costs, search, students; every stage does only what the store lacks. */
 import { alternativesOf, loadSpace, sameBlock, type SearchSpace } from '../blocks/index.ts';
-import { loadProfile, type CostTable, type HardwareProfile, type Workload } from '../hardware/index.ts';
+import type { CostTable, Workload } from '../hardware/index.ts';
 import type { LibraryOptions } from '../library/index.ts';
 import type { BlockConfig } from '../model/index.ts';
 import {
@@ -23,7 +23,7 @@ import {
 } from '../search/index.ts';
 import { PuzzleError } from '../util/errors.ts';
 import type { ReportProgress } from '../util/progress.ts';
-import { modelCosts } from './costs.ts';
+import type { Hardware } from './hardware.ts';
 import { libraryStage, type TrainedLibrary } from './library-stage.ts';
 import { modelScenario, type Damage } from './model-scenario.ts';
 import { scoreStage, type DamageMetric, type ScoredLibrary } from './score-stage.ts';
@@ -99,8 +99,7 @@ export const score = (
 
 export interface SearchRequest {
   readonly workload: Workload;
-  /** Name or file of a hardware profile. */
-  readonly hardware: string;
+  readonly hardware: Hardware;
   readonly budgets: readonly Budget[];
   readonly metric: DamageMetric;
   readonly seed: number;
@@ -112,7 +111,7 @@ export interface SearchRequest {
 export interface SearchOutcome {
   readonly prepared: Prepared;
   readonly workload: Workload;
-  readonly profile: HardwareProfile;
+  readonly hardware: Hardware;
   readonly library: TrainedLibrary;
   readonly scores: ScoredLibrary;
   readonly costs: CostTable;
@@ -136,8 +135,7 @@ export async function searchRun(
 ): Promise<SearchOutcome> {
   const { teacher, alternatives, teacherChoice } = prepared;
   const { workload, hardware } = request;
-  const profile = loadProfile(hardware);
-  const costs = modelCosts(teacher.checkpoint.architecture.stream, alternatives, workload, profile);
+  const costs = hardware.costs(teacher.checkpoint.architecture.stream, alternatives, workload);
   const scenarioOf = (damages: readonly (readonly Damage[])[]): Scenario => {
     const scenario = modelScenario({
       architecture: teacher.checkpoint.architecture,
@@ -179,7 +177,7 @@ export async function searchRun(
   return {
     prepared,
     workload,
-    profile,
+    hardware,
     library,
     scores,
     costs,

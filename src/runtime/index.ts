@@ -1,3 +1,4 @@
 /** The only folder that knows ONNX Runtime: devices, sessions, worker threads. */
 export { devices, type Device } from './device.ts';
 export { openRuntime, type Resident, type RunOptions, type RunResult, type Runtime } from './runtime.ts';
+export { runtimeVersion } from './version.ts';

@@ -69,6 +69,7 @@ export class WorkerClient {
   /** Ends the thread after the requests already sent. */
   async close(): Promise<void> {
     if (this.#lost === undefined) await this.send({ kind: 'close' });
+    this.#worker.ref(); // its end is waited for, though no request is open
     await this.#exited;
   }
 

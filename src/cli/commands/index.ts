@@ -4,6 +4,7 @@ import { compareCommand } from './compare.ts';
 import { distillCommand } from './distill.ts';
 import { explainCommand } from './explain.ts';
 import { frontCommand } from './front.ts';
+import { profileCommand } from './profile.ts';
 import { scoreCommand } from './score.ts';
 import { searchCommand } from './search.ts';
 import { whatIfCommand } from './whatif.ts';
@@ -12,6 +13,7 @@ export const commands: readonly Command[] = [
   searchCommand,
   distillCommand,
   scoreCommand,
+  profileCommand,
   explainCommand,
   whatIfCommand,
   frontCommand,

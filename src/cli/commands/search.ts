@@ -49,11 +49,13 @@ export const searchCommand = defineCommand({
 type Arguments = Awaited<ReturnType<typeof options>['argv']>;
 
 async function searchModel(args: Arguments, { print, report }: CommandContext): Promise<void> {
-  const { runDocument, runName, searchRun, writeRunFolder } = await import('../../pipeline/index.ts');
+  const { openHardware, runDocument, runName, searchRun, writeRunFolder } =
+    await import('../../pipeline/index.ts');
   const given = budgetsFrom(args);
+  const hardware = await openHardware(args.hw);
   const request = {
-    workload: workloadFrom(args),
-    hardware: args.hw,
+    workload: workloadFrom(args, hardware.workload),
+    hardware,
     budgets: given.length > 0 ? given : [defaultBudget],
     metric: args.metric,
     seed: args.seed,
@@ -66,7 +68,7 @@ async function searchModel(args: Arguments, { print, report }: CommandContext): 
     const record = {
       command: ['puzzle', ...process.argv.slice(2)].join(' '),
       versions: { puzzle: version, node: process.versions.node },
-      request: { ...request, space, texts, library, device } as unknown as Json,
+      request: { ...request, hardware: args.hw, space, texts, library, device } as unknown as Json,
     };
     const folder = args.out ?? join(args.results, runName(outcome, record));
     await writeRunFolder(folder, outcome, record);
