@@ -7,6 +7,7 @@ import { PuzzleError } from '../util/errors.ts';
 import { silent, type ReportProgress } from '../util/progress.ts';
 import { narrowed, rankChannels, refitted, type Ranking } from './closed-form.ts';
 import { copies, distil, downloadBlock, lossOf, type DistilOptions } from './distil.ts';
+import { isMerged, mergedHeads, projectionMoments } from './merge-heads.ts';
 import { featureCount, moments, teacherPass, type TeacherPass } from './statistics.ts';
 import { advance, embedWindows, residentsOf, skip, type StreamState } from './teacher-stream.ts';
 
@@ -166,6 +167,9 @@ async function buildSlot(
     meanAbsFeature: calibration.meanAbsFeature,
   };
   const narrower = narrowerBlocks(model, teacher, alternatives, calibration, options.ranking);
+  const projections = alternatives.some((config) => isMerged(config, own))
+    ? await projectionMoments(model, model.blocks[slot]!, calibration)
+    : undefined;
   const blocks: LibraryBlock[] = [];
   for (const config of alternatives) {
     if (sameBlock(config, own)) blocks.push(untrained(config, 0));
@@ -173,7 +177,8 @@ async function buildSlot(
     else {
       const paper = blockOf(config).initialise(config, teacher, model.architecture.stream);
       const narrow = narrower.get(config);
-      const closedForm = narrow ?? (await fitOutput(model, config, paper, calibration));
+      const merged = projections && isMerged(config, own) && mergedHeads(config, teacher, projections);
+      const closedForm = narrow ?? (await fitOutput(model, config, merged || paper, calibration));
       const starts = { paper, closedForm, ...(narrow && { ranking: options.ranking }) };
       blocks.push(await finish(model, config, starts, passes, options.distil[config.kind]));
     }

@@ -59,8 +59,8 @@ export const refitted = (
   statistics: Moments,
 ): Weights<Tensor<'float32'>> => ({ ...weights, [blockOf(config).output!]: toTensor(ridge(statistics)) });
 
-const toMatrix = ({ data, shape }: Tensor<'float32'>): Matrix =>
+export const toMatrix = ({ data, shape }: Tensor<'float32'>): Matrix =>
   matrix(shape[0]!, shape[1]!, Float64Array.from(data));
 
-const toTensor = ({ data, rows, columns }: Matrix): Tensor<'float32'> =>
+export const toTensor = ({ data, rows, columns }: Matrix): Tensor<'float32'> =>
   float32(Float32Array.from(data), [rows, columns]);

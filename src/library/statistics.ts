@@ -142,7 +142,7 @@ async function overChunks(
 }
 
 /** One step ahead of its consumer, so that the device works while the host adds. */
-async function pipelined<Item, Result>(
+export async function pipelined<Item, Result>(
   items: readonly Item[],
   run: (item: Item) => Promise<Result>,
   use: (item: Item, result: Result) => void,
@@ -155,7 +155,7 @@ async function pipelined<Item, Result>(
   }
 }
 
-const feedsOf = ({ weights }: PlacedBlock): Record<string, Resident> =>
+export const feedsOf = ({ weights }: PlacedBlock): Record<string, Resident> =>
   Object.fromEntries(Object.entries(weights).map(([name, weight]) => [`weight.${name}`, weight]));
 
 export const featureCount = (config: BlockConfig, stream: StreamConfig): number => {
@@ -224,7 +224,7 @@ function addGram(gram: Matrix, sums: Readonly<Record<string, Tensor>>): void {
   }
 }
 
-function addTo(sum: Float64Array, { data }: Tensor): void {
+export function addTo(sum: Float64Array, { data }: Tensor): void {
   const values = data as Float32Array;
   for (let i = 0; i < sum.length; i++) sum[i]! += values[i]!;
 }

@@ -2,3 +2,4 @@
 export { block, copy, matrix, mirrorLower, select, transpose, type Matrix } from './matrix.ts';
 export { addProduct } from './product.ts';
 export { cholesky, inverse, solve, solveLower, solveUpper } from './cholesky.ts';
+export { leadingSubspace } from './subspace.ts';
