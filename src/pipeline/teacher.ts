@@ -41,7 +41,7 @@ export async function openTeacher(path: string, runtimeOptions: RuntimeOptions):
 }
 
 /** A checkpoint as the source of an execution's weights. */
-const checkpointSource = (checkpoint: Checkpoint): WeightSource => ({
+export const checkpointSource = (checkpoint: Checkpoint): WeightSource => ({
   architecture: checkpoint.architecture,
   streamWeight: (name) =>
     ({ embedding: checkpoint.embedding, norm: checkpoint.finalNorm, head: checkpoint.head })[name](),

@@ -2,6 +2,7 @@
 import type { Command } from '../command.ts';
 import { compareCommand } from './compare.ts';
 import { distillCommand } from './distill.ts';
+import { evaluateCommand } from './evaluate.ts';
 import { explainCommand } from './explain.ts';
 import { frontCommand } from './front.ts';
 import { profileCommand } from './profile.ts';
@@ -13,6 +14,7 @@ export const commands: readonly Command[] = [
   searchCommand,
   distillCommand,
   scoreCommand,
+  evaluateCommand,
   profileCommand,
   explainCommand,
   whatIfCommand,
