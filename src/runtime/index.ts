@@ -2,3 +2,4 @@
 export { devices, type Device } from './device.ts';
 export { openRuntime, type Resident, type RunOptions, type RunResult, type Runtime } from './runtime.ts';
 export { runtimeVersion } from './version.ts';
+export { probeDevices, type DeviceReport } from './probe.ts';

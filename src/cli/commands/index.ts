@@ -2,6 +2,7 @@
 import type { Command } from '../command.ts';
 import { compareCommand } from './compare.ts';
 import { distillCommand } from './distill.ts';
+import { doctorCommand } from './doctor.ts';
 import { evaluateCommand } from './evaluate.ts';
 import { explainCommand } from './explain.ts';
 import { frontCommand } from './front.ts';
@@ -20,4 +21,5 @@ export const commands: readonly Command[] = [
   whatIfCommand,
   frontCommand,
   compareCommand,
+  doctorCommand,
 ];
