@@ -22,7 +22,6 @@ export {
   logSoftmax,
   loop,
   matmul,
-  minimum,
   mul,
   neg,
   oneHot,
