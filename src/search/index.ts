@@ -2,6 +2,8 @@
 
 export * from './problem.ts';
 export { solve, solveExact } from './solve.ts';
+export { solveDiverse } from './diverse.ts';
+export { solveFront, type Front } from './front.ts';
 export { validate } from './validate.ts';
 export { distance, verify, type Check } from './verify.ts';
 export * from './scenario.ts';

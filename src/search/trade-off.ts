@@ -1,8 +1,9 @@
 /** The exact Pareto front of any two of score and measures: every non-dominated point, other budgets fixed. */
 import { PuzzleError } from '../util/errors.ts';
 import type { Quantity } from '../util/units.ts';
-import { minimiseResource, withUpper } from './exchange-objective.ts';
-import type { Choice, Problem, Solution, SolveOptions } from './problem.ts';
+import { minimiseResource } from './exchange-objective.ts';
+import { solveFront } from './front.ts';
+import type { Choice, SolveOptions } from './problem.ts';
 import {
   findMeasure,
   measureValue,
@@ -11,8 +12,6 @@ import {
   type Measure,
   type Scenario,
 } from './scenario.ts';
-import { solve } from './solve.ts';
-import { limitTolerance, objectiveTolerance } from './tolerance.ts';
 
 /** `score`, or a measure. */
 export interface TradeOffAxis {
@@ -28,6 +27,8 @@ export interface TradeOff {
   readonly points: readonly TradeOffPoint[];
   /** Whether these are all points there are, each proven; false where a time limit struck. */
   readonly complete: boolean;
+  /** How much the sum that is optimised may miss the best by, see `Front.epsilon`; 0 unless there are too many points. */
+  readonly epsilon: number;
 }
 
 export interface TradeOffPoint {
@@ -68,7 +69,7 @@ export async function tradeOff(
   const problem =
     optimised.measure === undefined ? under : minimiseResource(under, optimised.measure.resource, scoreLimit);
   const resource = stepped.measure!.resource;
-  const { solutions, complete } = await frontBySolving(problem, resource, options, progress);
+  const { points: solutions, complete, epsilon } = await solveFront(problem, resource, options, progress);
   const points = solutions.map(({ choice, value, totals }) => {
     const at = {
       stepped: measureValue(stepped.measure!, totals[resource]!),
@@ -78,7 +79,7 @@ export async function tradeOff(
       ? { x: at.stepped, y: at.optimised, choice }
       : { x: at.optimised, y: at.stepped, choice };
   });
-  return { x: xAxis, y: yAxis, points: points.sort((a, b) => a.x - b.x), complete };
+  return { x: xAxis, y: yAxis, points: points.sort((a, b) => a.x - b.x), complete, epsilon };
 }
 
 function axisOf(scenario: Scenario, name: string): TradeOffAxis {
@@ -89,47 +90,3 @@ function axisOf(scenario: Scenario, name: string): TradeOffAxis {
 
 const valueOn = ({ measure }: TradeOffAxis, value: number): number =>
   measure === undefined ? value : measureValue(measure, value);
-
-/**
- * The front by solving again and again (the epsilon-constraint method, Haimes, Lasdon & Wismer, 1971): the best
- * objective, then the least resource for it, then the best with less than that, until nothing fits. Works for every
- * problem that a solver takes; two solves a point.
- */
-async function frontBySolving(
-  problem: Problem,
-  resource: number,
-  options: SolveOptions,
-  progress: (points: number) => void,
-): Promise<{ readonly solutions: readonly Solution[]; readonly complete: boolean }> {
-  const solutions: Solution[] = [];
-  const step = 4 * limitTolerance(problem, resource);
-  for (let limited = problem; ;) {
-    const best = await solve(limited, options);
-    if (best.choice.length === 0) return { solutions, complete: best.status === 'infeasible' };
-    const slack = objectiveTolerance * Math.abs(best.value);
-    const scoreLimit = problem.objective.sense === 'minimise' ? best.value + slack : best.value - slack;
-    const least = await solve(minimiseResource(limited, resource, scoreLimit), {
-      ...options,
-      warmStart: best.choice,
-    });
-    const proven = best.status === 'optimal' && least.status === 'optimal';
-    // With score and resource exchanged, the least solution's value is the total and its total is the score.
-    const found = least.choice.length > 0;
-    const total = found ? least.value : best.totals[resource]!;
-    solutions.push(
-      found
-        ? {
-            ...best,
-            choice: least.choice,
-            value: least.totals[resource]!,
-            totals: best.totals.with(resource, total),
-          }
-        : best,
-    );
-    progress(solutions.length);
-    if (!proven) return { solutions, complete: false };
-    const next = total - step;
-    limited = withUpper(problem, resource, next);
-    if ((problem.resources[resource]!.lower ?? -Infinity) > next) return { solutions, complete: true };
-  }
-}

@@ -13,23 +13,30 @@ export interface Check {
 
 /** Recomputes a choice. `choice` has one valid alternative per group. */
 export function verify(problem: Problem, choice: Choice): Check {
-  const chosen = problem.groups.map((group, g) => group.alternatives[choice[g]!]!);
-  const value = chosen.reduce((sum, alternative) => sum + alternative.score, problem.objective.fixed ?? 0);
-  const totals = problem.resources.map((resource, r) =>
-    chosen.reduce((sum, alternative) => sum + alternative.uses[r]!, resource.fixed),
-  );
-  const violations: string[] = [];
-  problem.resources.forEach(({ name, lower = -Infinity, upper = Infinity }, r) => {
-    const total = totals[r]!;
-    const tolerance = limitTolerance(problem, r);
-    if (total > upper + tolerance) violations.push(`${name} is ${total}, more than ${upper}`);
-    if (total < lower - tolerance) violations.push(`${name} is ${total}, less than ${lower}`);
-  });
-  problem.constraints.forEach((constraint, c) => {
-    if (!holds(problem, constraint, choice))
-      violations.push(`constraint ${c} (${constraint.kind}) does not hold`);
-  });
-  return { value, totals, violations };
+  return verifier(problem)(choice);
+}
+
+/** `verify` for many choices of one problem. */
+export function verifier(problem: Problem): (choice: Choice) => Check {
+  const tolerances = problem.resources.map((_, r) => limitTolerance(problem, r));
+  return (choice) => {
+    const chosen = problem.groups.map((group, g) => group.alternatives[choice[g]!]!);
+    const value = chosen.reduce((sum, alternative) => sum + alternative.score, problem.objective.fixed ?? 0);
+    const totals = problem.resources.map((resource, r) =>
+      chosen.reduce((sum, alternative) => sum + alternative.uses[r]!, resource.fixed),
+    );
+    const violations: string[] = [];
+    problem.resources.forEach(({ name, lower = -Infinity, upper = Infinity }, r) => {
+      const total = totals[r]!;
+      if (total > upper + tolerances[r]!) violations.push(`${name} is ${total}, more than ${upper}`);
+      if (total < lower - tolerances[r]!) violations.push(`${name} is ${total}, less than ${lower}`);
+    });
+    problem.constraints.forEach((constraint, c) => {
+      if (!holds(problem, constraint, choice))
+        violations.push(`constraint ${c} (${constraint.kind}) does not hold`);
+    });
+    return { value, totals, violations };
+  };
 }
 
 function holds(problem: Problem, constraint: Constraint, choice: Choice): boolean {

@@ -136,7 +136,7 @@ class BranchAndBound {
     const { core, dual } = node;
     const most = this.#gap(core, dual, this.#giveUp());
     const known = this.#gap(core, dual, node.bound);
-    const gap = Math.min(most, Math.max(known * gapGrowth, firstGap(core, dual)));
+    const gap = Math.min(most, nextGap(core, dual, known));
     const found = this.#enumerator.run(core, dual, gap, {
       labels: labelsPerList,
       expired: () => performance.now() > this.#options.deadline,
@@ -184,18 +184,25 @@ class BranchAndBound {
   }
 }
 
-/** The gap at which some groups may deviate from the dual's choice. */
-function firstGap({ groups, start }: Core, { reduced }: Dual): number {
+/**
+ * The next gap to enumerate when none up to `known` holds a choice: where some groups may deviate from the dual's
+ * choice, and further by a share, but at least to the next reduced cost, so that every enumeration sees something new.
+ */
+function nextGap({ groups, start }: Core, { reduced, rounding }: Dual, known: number): number {
   const second = new Float64Array(groups).fill(Infinity);
+  let next = Infinity;
   for (let g = 0; g < groups; g++) {
-    let seenFirst = false;
+    let least = Infinity;
     for (let j = start[g]!; j < start[g + 1]!; j++) {
-      if (reduced[j] === 0 && !seenFirst) seenFirst = true;
-      else second[g] = Math.min(second[g]!, reduced[j]!);
+      const r = reduced[j]!;
+      if (r < least) [least, second[g]] = [r, least];
+      else if (r < second[g]!) second[g] = r;
+      if (r > known && r < next) next = r;
     }
   }
   second.sort();
-  return second[Math.min(groups, firstDeviations) - 1]!;
+  const gap = Math.max(known * gapGrowth, second[Math.min(groups, firstDeviations) - 1]!);
+  return gap > known + 16 * rounding ? gap : Math.max(next, known + 16 * rounding) * gapGrowth;
 }
 
 /** The group in which the dual's choices differ most. */

@@ -34,7 +34,7 @@ export function extend(
     let a = 0;
     for (let b = 1; b < width; b++) if (head[b]! < head[a]!) a = b;
     const cost = head[a]!;
-    if (cost > gap) return;
+    if (cost > gap || cost === Infinity) return;
     const source = next[a]!++;
     head[a] = next[a]! < from.size ? from.cost[next[a]!]! + group.cost[a]! : Infinity;
     if (to.size === to.cost.length) to.grow();

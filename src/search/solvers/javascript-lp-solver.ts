@@ -1,5 +1,6 @@
 /** javascript-lp-solver: a dense simplex with branch and bound, without WebAssembly; for small problems. */
 
+import type { SolverAPI } from 'javascript-lp-solver';
 import { toChoice, toMip } from '../mip.ts';
 import type { Problem, SolveOptions } from '../problem.ts';
 import type { Answer } from './answer.ts';
@@ -15,7 +16,8 @@ interface LpModel {
 }
 
 export async function solveJavascript(problem: Problem, options: SolveOptions): Promise<Answer> {
-  const { default: solver } = await import('javascript-lp-solver');
+  // The package's types describe its CommonJS form; at run time the default is the solver.
+  const solver = (await import('javascript-lp-solver')).default as unknown as SolverAPI;
   const mip = toMip(problem);
   const variables = Array.from(mip.cost, (cost): Record<string, number> => ({ cost }));
   const constraints: LpModel['constraints'] = {};
