@@ -2,7 +2,7 @@ import { mkdtemp, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { writeFileAtomically, writeFolderAtomically } from '../../src/util/atomic-file.ts';
+import { explainingFailure, writeFileAtomically, writeFolderAtomically } from '../../src/util/atomic-file.ts';
 
 const scratch = (): Promise<string> => mkdtemp(join(tmpdir(), 'puzzle-atomic-'));
 
@@ -34,4 +34,10 @@ test('a target that cannot be written is a coded error that names it', async () 
     code: 'not-writable',
   });
   await expect(writeFileAtomically(join(home, 'folder'), '')).rejects.toMatchObject({ code: 'not-writable' });
+});
+
+test.runIf(process.platform === 'linux')('a full disk is a coded error', async () => {
+  await expect(explainingFailure('/dev/full', () => writeFile('/dev/full', 'x'))).rejects.toMatchObject({
+    code: 'disk-full',
+  });
 });
