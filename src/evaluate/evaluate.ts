@@ -7,6 +7,7 @@ import {
   releasePrediction,
   type Execution,
   type Judgement,
+  type Prediction,
   type Windows,
 } from '../execution/index.ts';
 import type { Resident } from '../runtime/index.ts';
@@ -34,11 +35,51 @@ export interface EvaluateOptions {
   readonly window: number;
   /** Tokens to read at most; default: the whole text. Only whole windows are read. */
   readonly tokens?: number;
-  /** Opened on the same runtime and worker. */
-  readonly teacher?: Execution;
+  /** Opened on the same runtime and worker; or what `predictText` keeps of it, for many students. */
+  readonly teacher?: Execution | TextPredictions;
   readonly report?: ReportProgress;
   /** Name of the stage in progress reports. */
   readonly stage?: string;
+}
+
+/** A teacher's predictions for every pass over a text: made once, compared with any number of its students. */
+export interface TextPredictions {
+  readonly passes: readonly Prediction[];
+}
+
+/** @param ids the text's tokens, to be evaluated with the same window and tokens */
+export async function predictText(
+  teacher: Execution,
+  ids: Int32Array,
+  { window, tokens = ids.length }: Pick<EvaluateOptions, 'window' | 'tokens'>,
+): Promise<TextPredictions> {
+  const passes: Prediction[] = [];
+  for (const { windows, from, to } of passesOver(ids.length, tokens, window)) {
+    const last = await lastStream(teacher, ids.slice(from, to), windows);
+    passes.push(await predict(teacher, last));
+    await teacher.runtime.release(last);
+  }
+  return { passes };
+}
+
+export async function releaseTextPredictions(teacher: Execution, { passes }: TextPredictions): Promise<void> {
+  for (const prediction of passes) await releasePrediction(teacher, prediction);
+}
+
+interface Pass {
+  readonly windows: Windows;
+  /** Tokens [from, to) of the text. */
+  readonly from: number;
+  readonly to: number;
+}
+
+function passesOver(available: number, wanted: number, window: number): readonly Pass[] {
+  const count = windowCount(available, wanted, window);
+  const perPass = Math.max(1, Math.floor(passRows / window));
+  return Array.from({ length: Math.ceil(count / perPass) }, (_, pass) => {
+    const [start, end] = [pass * perPass, Math.min(count, (pass + 1) * perPass)];
+    return { windows: { batch: end - start, tokens: window }, from: start * window, to: end * window };
+  });
 }
 
 /** Rows of one pass: products run at full speed, activations stay small. */
@@ -54,22 +95,21 @@ export async function evaluate(
   ids: Int32Array,
   { window, tokens = ids.length, teacher, report = silent, stage = 'Evaluate' }: EvaluateOptions,
 ): Promise<Evaluation> {
-  const count = windowCount(ids.length, tokens, window);
+  const passes = passesOver(ids.length, tokens, window);
+  const total = passes.at(-1)!.to;
   const samples: Samples = { nll: [], kl: [], agreement: [] };
-  const perPass = Math.max(1, Math.floor(passRows / window));
-  report({ kind: 'stage-started', stage, total: count * window, unit: 'tokens' });
-  for (let start = 0; start < count; start += perPass) {
-    const windows = { batch: Math.min(perPass, count - start), tokens: window };
-    const end = start + windows.batch;
-    const judgement = await judgeWindows(model, ids.slice(start * window, end * window), windows, teacher);
-    collect(samples, judgement, windows, count === 1);
-    report({ kind: 'advanced', stage, done: end * window });
+  report({ kind: 'stage-started', stage, total, unit: 'tokens' });
+  for (const [pass, { windows, from, to }] of passes.entries()) {
+    const known = teacher && 'passes' in teacher ? teacher.passes[pass]! : teacher;
+    const judgement = await judgeWindows(model, ids.slice(from, to), windows, known);
+    collect(samples, judgement, windows, total === window);
+    report({ kind: 'advanced', stage, done: to });
   }
   const nll = meanInterval(samples.nll);
   const perplexity = { value: Math.exp(nll.value), low: Math.exp(nll.low), high: Math.exp(nll.high) };
   report({ kind: 'stage-finished', stage, note: `perplexity ${perplexity.value.toFixed(2)}` });
   return {
-    tokens: count * window,
+    tokens: total,
     perplexity,
     ...(teacher && {
       kl: meanInterval(samples.kl),
@@ -94,12 +134,12 @@ export async function judgeWindows(
   model: Execution,
   tokens: Int32Array,
   windows: Windows,
-  teacher?: Execution,
+  teacher?: Execution | Prediction,
 ): Promise<Judgement> {
   const targets = Int32Array.from(tokens, (_, i) => tokens[i + 1] ?? 0); // the last of each window is ignored
   const last = await lastStream(model, tokens, windows);
-  if (teacher === undefined) {
-    const judgement = await judge(model, last, targets);
+  if (teacher === undefined || 'expected' in teacher) {
+    const judgement = await judge(model, last, targets, teacher);
     await model.runtime.release(last);
     return judgement;
   }

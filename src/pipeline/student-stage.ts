@@ -3,7 +3,13 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { blockOf, sameBlock } from '../blocks/index.ts';
-import { evaluate, type Evaluation } from '../evaluate/index.ts';
+import {
+  evaluate,
+  predictText,
+  releaseTextPredictions,
+  type Evaluation,
+  type TextPredictions,
+} from '../evaluate/index.ts';
 import {
   placeBlock,
   releaseBlock,
@@ -55,6 +61,7 @@ export async function studentStage(
   const stage = 'students';
   report({ kind: 'stage-started', stage, total: candidates.length, unit: 'students' });
   const evaluated: EvaluatedCandidate[] = [];
+  const predictions = new Map<RunText, TextPredictions>(); // the teacher's, made when the first student needs them
   for (const candidate of candidates) {
     report({ kind: 'advanced', stage, done: evaluated.length, note: candidate.name });
     const job = await store.run(
@@ -70,7 +77,7 @@ export async function studentStage(
         },
       },
       async (folder) => {
-        const evaluations = await evaluateCandidate(input, candidate);
+        const evaluations = await evaluateCandidate(input, candidate, predictions);
         await writeFile(join(folder, evaluationFile), `${JSON.stringify(evaluations)}\n`);
       },
     );
@@ -84,6 +91,8 @@ export async function studentStage(
     );
     evaluated.push({ ...candidate, evaluations: evaluations as readonly Evaluation[] });
   }
+  for (const kept of predictions.values())
+    await releaseTextPredictions(await input.teacher.execution(), kept);
   report({ kind: 'stage-finished', stage });
   return evaluated;
 }
@@ -132,14 +141,19 @@ const evaluationsSchema = z.array(
 async function evaluateCandidate(
   input: StudentStageInput,
   candidate: Candidate,
+  predictions: Map<RunText, TextPredictions>,
 ): Promise<readonly Evaluation[]> {
   const teacher = await input.teacher.execution();
   const placed = await placeCandidate(input, teacher, candidate);
   try {
     const student = withBlocks(teacher, placed);
     const evaluations: Evaluation[] = [];
-    for (const { ids, window } of input.texts)
-      evaluations.push(await evaluate(student, ids, { window, teacher }));
+    for (const text of input.texts) {
+      const { ids, window } = text;
+      const known = predictions.get(text) ?? (await predictText(teacher, ids, { window }));
+      predictions.set(text, known);
+      evaluations.push(await evaluate(student, ids, { window, teacher: known }));
+    }
     return evaluations;
   } finally {
     for (const block of placed.values()) await releaseBlock(teacher, block);
