@@ -31,7 +31,7 @@ function failureOn(device: Device): Promise<string> {
   });
   return new Promise((resolve) => {
     child.once('message', (failure) => {
-      resolve(String(failure));
+      resolve(typeof failure === 'string' ? failure : JSON.stringify(failure));
       child.kill();
     });
     child.once('error', (error) => resolve(error.message));
