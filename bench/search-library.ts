@@ -124,7 +124,9 @@ export function searchLibrary(size: keyof typeof libraries, options: LibraryOpti
 export function withRandomBudgets(problem: Problem, budgets: number, seed: number): Problem {
   const random = seededRandom(seed);
   const ranges = problem.resources.map((_, r) => {
-    const uses = problem.groups.map(({ alternatives }) => alternatives.map((alternative) => alternative.uses[r]!));
+    const uses = problem.groups.map(({ alternatives }) =>
+      alternatives.map((alternative) => alternative.uses[r]!),
+    );
     return uses.reduce((sum, row) => sum + Math.max(...row) - Math.min(...row), 0);
   });
   const scores = problem.groups.map(({ alternatives }) => alternatives.map(({ score }) => score));
@@ -136,7 +138,9 @@ export function withRandomBudgets(problem: Problem, budgets: number, seed: numbe
   );
   const totals = problem.resources.map((resource) => resource.fixed);
   for (const { alternatives } of problem.groups) {
-    const priced = alternatives.map(({ score, uses }) => uses.reduce((sum, use, r) => sum + prices[r]! * use, score));
+    const priced = alternatives.map(({ score, uses }) =>
+      uses.reduce((sum, use, r) => sum + prices[r]! * use, score),
+    );
     const best = alternatives[priced.indexOf(Math.min(...priced))]!;
     best.uses.forEach((use, r) => (totals[r]! += use));
   }

@@ -25,6 +25,9 @@ export interface Row {
 /** Largest coefficient after scaling. The solvers' absolute tolerances (1e-9) are then 1e-12 of it, see tolerance.ts. */
 const coefficientScale = 1024;
 
+/** What is left of differences that rounding swamps; GLPK's scaling fails on such numbers. */
+const negligible = 1e-12;
+
 /** x_gj = 1 when group g takes alternative j, x_g1 + x_g2 + ... = 1 (Puzzle, arXiv 2411.19146, section 4). */
 export function toMip(problem: Problem): Mip {
   const { groups, resources, objective, constraints } = problem;
@@ -94,7 +97,7 @@ function scaleTerms(table: readonly (readonly number[])[]): {
   const largest = shifted.reduce((most, term) => Math.max(most, term), 0);
   const scale = largest === 0 ? 1 : 2 ** Math.round(Math.log2(coefficientScale / largest));
   return {
-    terms: shifted.map((term) => term * scale),
+    terms: shifted.map((term) => (term * scale < negligible ? 0 : term * scale)),
     shift: least.reduce((sum, term) => sum + term, 0),
     scale,
   };
