@@ -16,7 +16,7 @@ import { float32 } from '../tensor/tensor.ts';
 
 /**
  * Queries are cut into runs of this many tokens, each multiplied only with the keys it may see: half of the full
- * square's work on long windows. Measured on 2 cores, 6 x 512 tokens, 9 heads: see docs/decisions.
+ * square's work on long windows. Measured on 2 cores, 6 x 512 tokens, 9 heads: docs/decisions/0003.
  */
 const queryRun = 128;
 

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import type { Architecture, BlockConfig, Slot } from '../model/architecture.ts';
 import { constraintsSchema } from '../search/constraint-schema.ts';
 import { PuzzleError } from '../util/errors.ts';
+import { checkAgainst } from '../util/json.ts';
 import { gqaSchema } from './gqa.ts';
 import { blockKey, blockOf } from './registry.ts';
 import { swigluSchema } from './swiglu.ts';
@@ -99,17 +100,9 @@ export function parseSpace(text: string, path: string): SearchSpace {
       cause,
     });
   }
-  const parsed = spaceSchema.safeParse(content);
-  if (parsed.success) return { ...parsed.data, path };
-  const issue = parsed.error.issues[0]!;
-  throw new PuzzleError('file-invalid', `The search space is malformed: ${issue.message}.`, {
-    at: `${path}: ${issue.path.join('.')}`,
-    value: issue.path.reduce<unknown>(
-      (value, key) => (value as Record<PropertyKey, unknown>)?.[key],
-      content,
-    ),
-    fix: 'Alternatives are teacher, {swiglu: 0.5}, {swiglu: 768}, {kvHeads: 1}, {kvHeads: divisors}, linear, no-op.',
-  });
+  const fix =
+    'Alternatives are teacher, {swiglu: 0.5}, {swiglu: 768}, {kvHeads: 1}, {kvHeads: divisors}, linear, no-op.';
+  return { ...checkAgainst(spaceSchema, content, path, fix), path };
 }
 
 /**
@@ -129,7 +122,7 @@ export function alternativesOf(
   const groups = slots.map((slot) => {
     const { field, list } = listFor(space, overrides, slot);
     const configs = list.flatMap((value, index) => {
-      const key = `${field}.${index}`;
+      const key = `${field}: ${index}`;
       const refusal = refusals.get(key) ?? { value, reason: 'no layer has such a slot' };
       refusals.set(key, refusal);
       const resolved = resolve(value, slot, space.widthMultiple);
@@ -176,7 +169,7 @@ function listFor(
   const own = space.overrides[index]?.[kind];
   return own === undefined
     ? { field: kind, list: space[kind] }
-    : { field: `overrides.${index}.${kind}`, list: own };
+    : { field: `overrides: ${index}: ${kind}`, list: own };
 }
 
 function layersOf(
@@ -192,7 +185,7 @@ function layersOf(
       return Array.from({ length: last - first + 1 }, (_, offset) => first + offset);
     }
     throw new PuzzleError('file-invalid', 'The search space names layers that the teacher does not have.', {
-      at: `${space.path}: overrides.${index}.layers.${i}`,
+      at: `${space.path}: overrides: ${index}: layers: ${i}`,
       value: entry,
       fix: `The teacher's layers are 0..${layerCount - 1}.`,
     });

@@ -1,4 +1,5 @@
 /** How sure a solution is, from the samples behind its scores: interval, stability of every choice, samples needed. */
+import { meanInterval, type Interval } from '../util/interval.ts';
 import { seededRandom, type Random } from '../util/random.ts';
 import { runnerUp, worsening, type Progress } from './explain.ts';
 import type { Choice, Problem, Solution, SolveOptions } from './problem.ts';
@@ -6,18 +7,12 @@ import { solve } from './solve.ts';
 
 export interface Uncertainty {
   readonly samples: number;
+  /** 95 % confidence, Student's t over samples. */
   readonly score: Interval;
   /** Per group. */
   readonly choices: readonly Stability[];
   /** Samples after which every coin toss that samples can settle is settled; the present number when none is left. */
   readonly samplesToSettle: number;
-}
-
-/** 95 % confidence, Student's t over samples. */
-export interface Interval {
-  readonly value: number;
-  readonly low: number;
-  readonly high: number;
 }
 
 export interface Stability {
@@ -142,20 +137,8 @@ function moments(values: Float64Array): { readonly mean: number; readonly deviat
   return { mean, deviation: values.length > 1 ? Math.sqrt(squares / (values.length - 1)) : Infinity };
 }
 
+/** The interval of the samples' mean, moved to `value`. */
 function interval(value: number, perSample: Float64Array): Interval {
-  const { deviation } = moments(perSample);
-  const half = (studentT95(perSample.length - 1) * deviation) / Math.sqrt(perSample.length);
-  return { value, low: value - half, high: value + half };
-}
-
-/** 97.5 % quantile of Student's t (Abramowitz & Stegun 26.7.5, to ν^-3; exact for one and two degrees). */
-function studentT95(degrees: number): number {
-  if (degrees < 1) return Infinity;
-  if (degrees === 1) return 12.7062;
-  if (degrees === 2) return 4.30265;
-  const z = z95;
-  const g1 = (z ** 3 + z) / 4;
-  const g2 = (5 * z ** 5 + 16 * z ** 3 + 3 * z) / 96;
-  const g3 = (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / 384;
-  return z + g1 / degrees + g2 / degrees ** 2 + g3 / degrees ** 3;
+  const { value: mean, low, high } = meanInterval(perSample);
+  return { value, low: value + low - mean, high: value + high - mean };
 }

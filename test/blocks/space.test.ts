@@ -101,23 +101,23 @@ test('a heterogeneous teacher: an alternative is left out where a slot cannot ho
 });
 
 test.each([
-  ['ffn: [teacher, { swiglu: 2048 }]', 'ffn.1', { swiglu: 2048 }, /only 1536 wide/],
-  ['ffn: [{ kvHeads: 1 }]', 'ffn.0', { kvHeads: 1 }, /swiglu has no KV heads/],
+  ['ffn: [teacher, { swiglu: 2048 }]', 'ffn: 1', { swiglu: 2048 }, /only 1536 wide/],
+  ['ffn: [{ kvHeads: 1 }]', 'ffn: 0', { kvHeads: 1 }, /swiglu has no KV heads/],
   [
     'ffn: [teacher]\noverrides: [{ layers: [2], attention: [{ kvHeads: 2 }] }]',
-    'overrides.0.attention.0',
+    'overrides: 0: attention: 0',
     { kvHeads: 2 },
     /do not divide/,
   ],
   [
     'ffn: [teacher]\noverrides: [{ layers: [2], attention: [{ kvHeads: 0.5 }] }]',
-    'overrides.0.attention.0',
+    'overrides: 0: attention: 0',
     { kvHeads: 0.5 },
     /no whole number/,
   ],
   [
     'ffn: [teacher]\noverrides: [{ layers: [0, 3..4], ffn: [linear] }]',
-    'overrides.0.layers.1',
+    'overrides: 0: layers: 1',
     '3..4',
     /does not have/,
   ],
@@ -129,12 +129,15 @@ test.each([
 });
 
 test.each([
-  ['attention: [teacher]\nffn: [{ swiglu: -5 }]', 'ffn.0'],
-  ['attention: [teacher]\nffn: [{ swiglu: 1.5 }]', 'ffn.0.swiglu'],
+  ['attention: [teacher]\nffn: [{ swiglu: -5 }]', 'ffn: 0: swiglu'],
+  ['attention: [teacher]\nffn: [{ swiglu: 1.5 }]', 'ffn: 0: swiglu'],
   ['attention: [teacher]\nffn: []', 'ffn'],
-  ['attention: [mamba]\nffn: [teacher]', 'attention.0'],
+  ['attention: [mamba]\nffn: [teacher]', 'attention: 0'],
   ['attention: [teacher]\nffn: [teacher]\nwidths: 3', ''],
-  ['attention: [teacher]\nffn: [teacher]\nconstraints: [{ forbid: no-op, slot: mlp }]', 'constraints.0'],
+  [
+    'attention: [teacher]\nffn: [teacher]\nconstraints: [{ forbid: no-op, slot: mlp }]',
+    'constraints: 0: slot',
+  ],
   ['attention: [teacher', ''],
 ])('malformed: %s', (text, field) => {
   const error = refusal(() => parseSpace(text, 'bad.yaml'));
