@@ -24,7 +24,12 @@ export async function inLlamaCpp<T>(
 
 /** Log-probability of each token but the first, given those before it in the window. */
 export async function tokenLogProbabilities(model: LlamaModel, window: Int32Array): Promise<number[]> {
-  const context = await model.createContext({ contextSize: window.length + 8, batchSize: window.length });
+  // One thread: ggml's threads wait for each other by spinning, which a busy machine punishes.
+  const context = await model.createContext({
+    contextSize: window.length + 8,
+    batchSize: window.length,
+    threads: 1,
+  });
   try {
     const tokens = Array.from(window) as Token[];
     const untouched = { temperature: 1, topK: 0, topP: 1, minP: 0 };
