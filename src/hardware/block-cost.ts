@@ -3,6 +3,7 @@ import type { Operator } from '../blocks/operators.ts';
 import type { StreamConfig } from '../model/architecture.ts';
 import type { Shape } from '../tensor/tensor.ts';
 import { elementBytes, tensorBytes } from './number-format.ts';
+import { attentionFormat, gemmKind } from './serving-formats.ts';
 import { allReduceTime, attentionTime, gemmTime, streamingTime } from './operator-time.ts';
 import type { HardwareProfile } from './profile.ts';
 import { scale, sum, zero } from './quantity.ts';
@@ -92,8 +93,7 @@ export function costModel(profile: HardwareProfile, w: Workload): CostModel {
           m: w.batch,
           n: Math.ceil(vocabularySize / w.tensorParallel),
           k: hidden,
-          weights: format,
-          activations: w.activations,
+          kind: gemmKind(profile, format),
         }),
         streamingTime(profile, 4 * w.batch * hidden * elementBytes(w.activations)),
       ]);
@@ -149,19 +149,19 @@ function timeOf(
     case 'gemm': {
       const n = operator.parallel === 'column' ? Math.ceil(operator.n / tp) : operator.n;
       const k = operator.parallel === 'row' ? Math.ceil(operator.k / tp) : operator.k;
-      return gemmTime(profile, { m: tokens, n, k, weights, activations });
+      return gemmTime(profile, { kind: gemmKind(profile, weights), m: tokens, n, k });
     }
     case 'attention': {
       const { heads, kvHeads, headDim, window } = operator;
       return attentionTime(profile, {
         phase,
+        format: attentionFormat(w),
         heads: Math.ceil(heads / tp),
         kvHeads: Math.max(1, Math.floor(kvHeads / tp)),
         headDim,
         ...(window === undefined ? {} : { window }),
         batch,
         length,
-        activations,
         kv: w.kv,
       });
     }

@@ -1,128 +1,68 @@
-/** What is known of one device under one serving stack: datasheet, fitted models, where each number comes from. */
-import { readFileSync, readdirSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+/** What is known of one device under one serving stack: datasheet, kernel models, where each number comes from. */
 import { z } from 'zod';
-import { PuzzleError } from '../util/errors.ts';
+import { gemmKinds } from './kernel-call.ts';
+import { bandSchema, kernelModelSchema } from './kernel-model.ts';
+import { kvFormats } from './number-format.ts';
 
 const positive = z.number().positive();
-const fraction = z.number().positive().max(2);
+const count = z.int().positive();
 
-/** Where a figure comes from. */
+const deviceSchema = z.strictObject({
+  description: z.string().min(1),
+  memoryBytes: positive,
+  bandwidthBytesPerSecond: positive,
+  /** Dense peak (FLOP/s) by the format of the operands: `bf16`, `fp8`, ... */
+  peakFlops: z.record(z.string(), positive),
+  /** Each way between two devices of one node. */
+  linkBytesPerSecond: positive.optional(),
+  /** Memory that the runtime keeps for itself: context, workspaces, fragmentation. */
+  reserveBytes: z.number().nonnegative(),
+});
+
+const gemmKernelSchema = z.strictObject({ kind: z.enum(gemmKinds), model: kernelModelSchema });
+
+const attentionKernelSchema = z.strictObject({
+  format: z.enum(['fp32', 'fp16', 'bf16', 'fp8']),
+  kv: z.enum(kvFormats),
+  headDim: count,
+  window: count.optional(),
+  model: kernelModelSchema,
+});
+
 const provenanceSchema = z.strictObject({
-  what: z.string(),
-  source: z.string(),
+  /** Which figures of the profile it is about. */
+  what: z.string().min(1),
+  source: z.string().min(1),
   commit: z.string().optional(),
   licence: z.string().optional(),
-  date: z.string(),
+  date: z.iso.date(),
 });
-
-/** Factors around a value that hold the truth nine times of ten. */
-const bandSchema = z.strictObject({ low: positive, high: positive });
-
-/**
- * A kernel's time as a smooth function of its work:
- * tc = F / (P ec) * prod(1 + a_i / x_i), tm = B / (BW em), t = (tc^p + tm^p)^(1/p) + t0.
- */
-const smoothSchema = z.strictObject({
-  computeEfficiency: fraction,
-  bandwidthEfficiency: fraction,
-  /** a_i: the extents at which compute runs at half its rate. */
-  halfExtents: z.array(z.number().nonnegative()),
-  sharpness: positive,
-  overheadMs: z.number().nonnegative(),
-});
-
-const kernelSchema = z.strictObject({ peakFlops: positive, smooth: smoothSchema, band: bandSchema });
 
 export const profileSchema = z.strictObject({
   schema: z.literal('puzzle/hardware-profile@1'),
-  name: z.string(),
-  stack: z.string(),
-  device: z.strictObject({
-    description: z.string(),
-    memoryBytes: positive,
-    bandwidthBytesPerSecond: positive,
-    /** Dense peak per number format of the operands. */
-    peakFlops: z.record(z.string(), positive),
-    /** Per direction between two devices of one node. */
-    linkBytesPerSecond: positive.optional(),
-    reserveBytes: z.number().nonnegative(),
-  }),
-  /** The least sure source any answer of this profile may claim. */
-  floor: z.enum(['measured', 'interpolated', 'fitted', 'extrapolated']),
-  gemm: z.record(z.string(), kernelSchema),
-  prefillAttention: kernelSchema,
-  decodeAttention: kernelSchema,
-  /** Work bound by memory: norms, activations, residual adds. */
+  /** `h100-sxm`, `h100-sxm/vllm`. */
+  name: z.string().min(1),
+  /** Serving software and version the kernels were timed under; `datasheet` where none was. */
+  stack: z.string().min(1),
+  device: deviceSchema,
+  gemm: z.array(gemmKernelSchema).min(1),
+  prefill: z.array(attentionKernelSchema).min(1),
+  decode: z.array(attentionKernelSchema).min(1),
+  /** Work bound by memory: norms, activations, residual sums, gathers. */
   streaming: z.strictObject({
-    bandwidthEfficiency: fraction,
+    bandwidthEfficiency: positive,
     overheadMs: z.number().nonnegative(),
     band: bandSchema,
+    source: z.enum(['fitted', 'extrapolated']),
   }),
-  provenance: z.array(provenanceSchema),
+  /** Sums over a tensor-parallel group, by message size; times between sizes are interpolated. */
+  allReduce: z.array(z.strictObject({ devices: count, bytes: z.array(positive), ms: z.array(positive) })),
+  /** True time over summed kernel time of whole runs, where one was given (`puzzle calibrate --end-to-end`). */
+  endToEnd: z.strictObject({ factor: positive, band: bandSchema }).optional(),
+  provenance: z.array(provenanceSchema).min(1),
 });
 
 export type HardwareProfile = z.output<typeof profileSchema>;
-export type Kernel = z.output<typeof kernelSchema>;
-export type Smooth = z.output<typeof smoothSchema>;
-
-const shipped = fileURLToPath(new URL('../../hardware-profiles/', import.meta.url));
-
-/** Short names people type. */
-const aliases: Readonly<Record<string, string>> = {
-  h100: 'h100-sxm',
-  h200: 'h200-sxm',
-  a100: 'a100-sxm',
-  cpu: 'generic-cpu',
-};
-
-/** Names of the shipped profiles: `h100-sxm`, `h100-sxm/vllm`, ... */
-export function profileNames(): readonly string[] {
-  return readdirSync(shipped)
-    .filter((file) => file.endsWith('.json'))
-    .map((file) => file.slice(0, -'.json'.length).replace('__', '/'))
-    .sort();
-}
-
-/**
- * A profile by name (`h100`, `h100-sxm/vllm`) or from a file.
- * @throws PuzzleError `file-missing` for an unknown name, `file-invalid` for a profile that breaks the schema.
- */
-export function loadProfile(nameOrFile: string): HardwareProfile {
-  const [device = '', stack] = nameOrFile.split('/');
-  const name = [aliases[device] ?? device, ...(stack === undefined ? [] : [stack])].join('/');
-  const isName = profileNames().includes(name);
-  const path = isName ? `${shipped}${name.replace('/', '__')}.json` : nameOrFile;
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new PuzzleError('file-missing', `no hardware profile "${nameOrFile}"`, {
-      at: nameOrFile,
-      fix: `Give a profile file or one of: ${profileNames().join(', ')}.`,
-      cause,
-    });
-  }
-  return parseProfile(text, nameOrFile);
-}
-
-/** @throws PuzzleError `file-invalid` naming the field. */
-export function parseProfile(text: string, at: string): HardwareProfile {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new PuzzleError('file-invalid', 'the profile is no JSON', {
-      at,
-      cause,
-      fix: 'Give a file written by puzzle calibrate or puzzle profile.',
-    });
-  }
-  const parsed = profileSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  throw new PuzzleError('file-invalid', `hardware profile: ${issue.message}`, {
-    at: [at, ...issue.path].join(': '),
-    fix: 'See docs/hardware.md for the fields of a profile.',
-  });
-}
+export type DeviceFacts = z.output<typeof deviceSchema>;
+export type GemmKernel = z.output<typeof gemmKernelSchema>;
+export type AttentionKernel = z.output<typeof attentionKernelSchema>;
