@@ -46,7 +46,7 @@ test.each(['highs', 'glpk', 'javascript-lp-solver'] as const)('%s finds it too',
       const solution = await solve(problem, { solver });
       const best = bestByTrying(problem);
       expect(solution.status).toBe(best === undefined ? 'infeasible' : 'optimal');
-      if (best !== undefined) expect(close(problem, solution.value, best)).toBe(true);
+      expect(best === undefined || close(problem, solution.value, best)).toBe(true);
     }),
     { numRuns: 60 },
   );
@@ -214,8 +214,8 @@ test('the front holds every non-dominated choice and no other', async () => {
       }
       front.points.forEach((point, k) => {
         const next = front.points[k + 1];
-        if (next)
-          expect(next.totals[0]! < point.totals[0]! && sign * next.value > sign * point.value).toBe(true);
+        const falls = !next || (next.totals[0]! < point.totals[0]! && sign * next.value > sign * point.value);
+        expect(falls).toBe(true);
       });
     }),
     { numRuns: 60 },
