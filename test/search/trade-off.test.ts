@@ -61,7 +61,7 @@ test('the front is what trying all choices gives: every non-dominated point and 
         for (const { choice } of front.points) expect(verify(problem, choice).violations).toEqual([]);
       },
     ),
-    { numRuns: 15 },
+    { numRuns: 10 },
   );
 });
 

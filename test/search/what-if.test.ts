@@ -35,7 +35,7 @@ test('a grid gives the optimum at every point, and a looser budget is never wors
         expect(changed).toEqual(changedLayers(scenario, feasible[i]!.solution.choice, solution.choice));
       });
     }),
-    { numRuns: 10 },
+    { numRuns: 6 },
   );
 });
 
@@ -122,6 +122,6 @@ test('a batch sweep keeps the best score, of equal scores the highest throughput
         expect(solution.value).toBe(bestValue(problem));
       }
     }),
-    { numRuns: 10 },
+    { numRuns: 6 },
   );
 });

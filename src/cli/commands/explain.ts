@@ -160,28 +160,34 @@ function renderExplanation(
 }
 
 function renderReasons(
-  { problem }: Scenario,
+  scenario: Scenario,
   reasons: Explanation['reasons'],
   uncertainty: Uncertainty | undefined,
 ): string {
   const rows = reasons.map(({ group, chosen, runnerUp }) => {
-    const { name, alternatives } = problem.groups[group]!;
     const stability = uncertainty?.choices[group];
     return [
-      name,
-      alternatives[chosen]!.name,
-      runnerUp ? alternatives[runnerUp.alternative]!.name : '(no other fits)',
+      scenario.problem.groups[group]!.name,
+      shortName(scenario, group, chosen),
+      runnerUp ? shortName(scenario, group, runnerUp.alternative) : '(no other fits)',
       runnerUp ? formatNumber(runnerUp.regret) : '-',
       runnerUp ? String(runnerUp.alsoChanges.length) : '-',
       ...(stability
         ? [`${Math.round(stability.frequencies[chosen]! * 100)} %${stability.coinToss ? ' coin toss' : ''}`]
         : []),
-    ].map((cell) => cell.replaceAll('\t', ' '));
+    ];
   });
   return textTable([
     ['', 'chosen', 'runner-up', 'regret', 'also changes', ...(uncertainty ? ['resamples that agree'] : [])],
     ...rows,
   ]);
+}
+
+/** The blocks' labels where they are known, which are shorter than a library's names. */
+function shortName({ problem, blocks }: Scenario, group: number, alternative: number): string {
+  const { attention, ffn } = blocks[group]![alternative]!;
+  const labels = [attention, ffn].filter((label) => label !== undefined);
+  return labels.length > 0 ? labels.join(' + ') : problem.groups[group]!.alternatives[alternative]!.name;
 }
 
 function renderUncertainty(

@@ -92,7 +92,7 @@ const unitOf = { bytes: 'B', duration: 'ms', rate: 'tok/s', count: null, score: 
 
 function frontDocument(
   scenario: Scenario,
-  { x, y, points, complete }: TradeOff,
+  { x, y, points, complete, epsilon }: TradeOff,
   withLayers: boolean,
 ): Record<string, unknown> {
   return {
@@ -100,9 +100,9 @@ function frontDocument(
     metric: scenario.problem.objective.metric,
     x: { name: x.name, unit: unitOf[x.quantity] },
     y: { name: y.name, unit: unitOf[y.quantity] },
-    /** Every non-dominated point, each proven. */
-    exact: complete,
-    epsilon: complete ? 0 : null,
+    /** Every non-dominated point, each proven; else each missing one has a point here that is worse by epsilon at most. */
+    exact: complete && epsilon === 0,
+    epsilon: complete ? epsilon : null,
     points: points.map((point) => ({
       x: point.x,
       y: point.y,
@@ -120,17 +120,24 @@ function frontCsv(scenario: Scenario, { x, y, points }: TradeOff): string {
   ]);
 }
 
+function extent({ complete, epsilon }: TradeOff): string {
+  if (!complete) return 'stopped by the time limit: a part of the front';
+  return epsilon === 0
+    ? 'all there are, each proven'
+    : `proven: any other is at most ${formatNumber(epsilon)} better than one of these`;
+}
+
 const show = (value: number, { quantity }: TradeOff['x']): string =>
   quantity === 'score' ? formatNumber(value) : formatAmount(value, quantity);
 
 function renderFront(front: TradeOff): string {
-  const { x, y, points, complete } = front;
+  const { x, y, points } = front;
   const ends = [points[0]!, points.at(-1)!].map(
     (point) => `${x.name} ${show(point.x, x)}: ${y.name} ${show(point.y, y)}`,
   );
   return [
     terminalPlot(points, front),
     '',
-    `${points.length} points, ${complete ? 'all there are, each proven' : 'stopped by the time limit: a part of the front'}; from ${ends.join(' to ')}.`,
+    `${points.length} points, ${extent(front)}; from ${ends.join(' to ')}.`,
   ].join('\n');
 }

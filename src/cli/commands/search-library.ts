@@ -7,11 +7,10 @@ import {
   resolveBudgets,
   searchResultDocument,
   solve,
+  solveDiverse,
   toProblemFile,
   underLimits,
-  type Constraint,
   type Limit,
-  type Problem,
   type Scenario,
   type Solution,
   type SolveOptions,
@@ -76,30 +75,8 @@ async function solutionsFor(
   const layers = new Set(problem.groups.map(({ layer }) => layer)).size;
   const atLeast = wholeNumber(minDifferent, 'min-different', 1, layers);
   const found =
-    count === 1 ? [await solve(problem, options)] : await solveSeveral(problem, count, atLeast, options);
+    count === 1 ? [await solve(problem, options)] : await solveDiverse(problem, count, atLeast, options);
   await requireChoice(scenario, limits, found[0], options);
-  return found;
-}
-
-async function solveSeveral(
-  problem: Problem,
-  count: number,
-  atLeast: number,
-  options: SolveOptions,
-): Promise<Solution[]> {
-  const found: Solution[] = [];
-  while (found.length < count) {
-    const differ = found.map(({ choice }): Constraint => ({
-      kind: 'differ',
-      from: choice,
-      atLeast,
-      unit: 'layer',
-    }));
-    const next = await solve({ ...problem, constraints: [...problem.constraints, ...differ] }, options);
-    if (next.choice.length === 0 && found.length > 0) break;
-    found.push(next);
-    if (next.choice.length === 0) break;
-  }
   return found;
 }
 

@@ -1,5 +1,5 @@
-/** An axis: maps values to 0..1 and chooses round ticks; linear, or logarithmic where values span decades. */
-import { formatAmount, formatNumber, unitFor, type Quantity } from '../../util/units.ts';
+/** An axis: maps values to 0..1 and chooses round ticks; linear, or logarithmic for scores that span decades. */
+import { formatNumber, unitFor, type Quantity } from '../../util/units.ts';
 
 export interface Axis {
   /** Position of a value on the axis, 0 to 1. */
@@ -27,8 +27,8 @@ export function axis({ name, quantity }: AxisSpec, values: readonly number[], mo
   const low = values.reduce((a, b) => Math.min(a, b), Infinity);
   const high = values.reduce((a, b) => Math.max(a, b), -Infinity);
   const positive = values.filter((value) => value > 0).reduce((a, b) => Math.min(a, b), Infinity);
-  if (low >= 0 && high / positive >= logarithmicFrom) {
-    return logarithmic({ name, quantity }, positive, high, low === 0, mostTicks);
+  if (quantity === 'score' && low >= 0 && high / positive >= logarithmicFrom) {
+    return logarithmic(name, positive, high, low === 0, mostTicks);
   }
   const largest = Math.max(Math.abs(low), Math.abs(high));
   const { scale, suffix } = unitFor(largest, quantity);
@@ -48,7 +48,7 @@ export function axis({ name, quantity }: AxisSpec, values: readonly number[], mo
   };
 }
 
-function logarithmic(spec: AxisSpec, low: number, high: number, withZero: boolean, mostTicks: number): Axis {
+function logarithmic(name: string, low: number, high: number, withZero: boolean, mostTicks: number): Axis {
   const from = Math.floor(Math.log10(low) + 1e-9);
   const to = Math.ceil(Math.log10(high) - 1e-9);
   const band = withZero ? zeroBand : 0;
@@ -57,15 +57,13 @@ function logarithmic(spec: AxisSpec, low: number, high: number, withZero: boolea
     { length: Math.floor((to - from) / every) + 1 },
     (_, i) => 10 ** (from + i * every),
   );
-  const label = (value: number): string =>
-    spec.quantity === 'score' ? formatNumber(value) : formatAmount(value, spec.quantity);
   return {
     position: (value) => (value <= 0 ? 0 : band + ((1 - band) * (Math.log10(value) - from)) / (to - from)),
     ticks: [
       ...(withZero ? [{ value: 0, label: '0' }] : []),
-      ...decades.map((value) => ({ value, label: label(value) })),
+      ...decades.map((value) => ({ value, label: formatNumber(value) })),
     ],
-    title: `${spec.name} (log)`,
+    title: `${name} (log)`,
   };
 }
 
