@@ -3,7 +3,7 @@
  * `npx tsx bench/bld-step.ts` writes bench/results/bld-step.{json,md}. Needs `python3` with PyTorch.
  */
 import { spawn } from 'node:child_process';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, loadavg } from 'node:os';
 import { createInterface } from 'node:readline';
 import { div, gemm, mul, reduceSum, silu, square, sub, trainingLoop } from '../src/graph/index.ts';
 import { openRuntime, type Resident } from '../src/runtime/index.ts';
@@ -132,7 +132,7 @@ async function main(): Promise<void> {
   const bestPeer = minimum(peers.map((mode) => best[mode]!));
   const result = {
     schema: 'puzzle/bench-bld-step@1',
-    machine: { ...machine(), torch: torch.version, threads },
+    machine: { ...machine(), torch: torch.version, threads, loadAverage: Math.round(loadavg()[1]!) },
     shape: { tokens, hidden, width, dtype: 'float32', gflopPerStep },
     millisecondsPerStep: best,
     speedup: bestPeer / best['puzzle']!,
@@ -144,7 +144,11 @@ async function main(): Promise<void> {
 }
 
 interface Result {
-  readonly machine: ReturnType<typeof machine> & { readonly torch: string; readonly threads: number };
+  readonly machine: ReturnType<typeof machine> & {
+    readonly torch: string;
+    readonly threads: number;
+    readonly loadAverage: number;
+  };
   readonly millisecondsPerStep: Readonly<Record<string, number>>;
   readonly speedup: number;
 }
@@ -169,6 +173,8 @@ ${row('PyTorch, compiled, fused AdamW', 'compiled')}
 **${speedup.toFixed(2)} x** the speed of PyTorch's best.
 
 ${on.cpu}, ${on.threads} threads on both sides; Node ${on.node}, ONNX Runtime ${on.onnxRuntime}; commit ${on.commit}, ${on.date}.
+The load average over the last five minutes was ${on.loadAverage} on ${on.cores} cores (${on.threads} is this run alone; where it is more, others
+used the machine, and only the ratio means something).
 `;
 }
 
