@@ -54,18 +54,25 @@ const program = trainingLoop({
 });
 const device = devices.find((known) => known === process.argv[2])!;
 const runtime = await openRuntime({ device, threads: 1 });
-const named = Object.entries(shapes).flatMap(([name, shape], index) => [
-  [`parameter.${name}`, wave(shape, 0.37 + 0.16 * index, 0.4)],
-  [`mean.${name}`, float32(new Float32Array(elementCount(shape)), shape)],
-  [`square.${name}`, float32(new Float32Array(elementCount(shape)), shape)],
+const zeros = (shape: Shape): Tensor => float32(new Float32Array(elementCount(shape)), shape);
+const state = Object.entries(shapes).flatMap(([name, shape], index) => [
+  [`parameter.${name}`, wave(shape, 0.37 + 0.16 * index, 0.4)] as const,
+  [`mean.${name}`, zeros(shape)] as const,
+  [`square.${name}`, zeros(shape)] as const,
 ]);
-const result = await runtime.run(program, {
-  ...Object.fromEntries(named),
+// The state goes in, and the losses stay, as residents of the device's own memory.
+const residents = await Promise.all(
+  state.map(async ([name, tensor]) => [name, await runtime.upload(tensor)] as const),
+);
+const feeds = {
+  ...Object.fromEntries(residents),
   ...Object.fromEntries(
     Object.entries(scalars).map(([name, value]) => [name, float32(Float32Array.of(value), [])]),
   ),
   'data.x': repeated(wave(stream.shape, 0.91, 1)),
   'data.y': repeated(wave(stream.shape, 1.13, 1)),
-});
-process.stdout.write(`${JSON.stringify(Array.from(result.losses!.data, Number))}\n`);
+};
+const { losses } = await runtime.run(program, feeds, { keep: ['losses'] });
+const { data } = await runtime.download(losses);
+process.stdout.write(`${JSON.stringify(Array.from(data, Number))}\n`);
 await runtime.close();
