@@ -1,11 +1,15 @@
 /** Every command, in the order in which `--help` lists them. One file and one line each. */
 import type { Command } from '../command.ts';
+import { calibrateCommand } from './calibrate.ts';
 import { compareCommand } from './compare.ts';
+import { costCommand } from './cost.ts';
 import { distillCommand } from './distill.ts';
 import { doctorCommand } from './doctor.ts';
+import { estimateCommand } from './estimate.ts';
 import { evaluateCommand } from './evaluate.ts';
 import { explainCommand } from './explain.ts';
 import { frontCommand } from './front.ts';
+import { hwCommand } from './hw.ts';
 import { profileCommand } from './profile.ts';
 import { scoreCommand } from './score.ts';
 import { searchCommand } from './search.ts';
@@ -16,6 +20,10 @@ export const commands: readonly Command[] = [
   distillCommand,
   scoreCommand,
   evaluateCommand,
+  estimateCommand,
+  costCommand,
+  hwCommand,
+  calibrateCommand,
   profileCommand,
   explainCommand,
   whatIfCommand,
