@@ -1,24 +1,25 @@
 /** llama.cpp through node-llama-cpp, as the tests that compare with it use it. */
-import { getLlama, LlamaLogLevel, type LlamaModel, type Token } from 'node-llama-cpp';
+import { getLlama, LlamaLogLevel, type Llama, type LlamaModel, type Token } from 'node-llama-cpp';
+import { afterAll } from 'vitest';
 
-/** Runs `work` with a model in llama.cpp on the CPU and disposes of it. */
+let library: Promise<Llama> | undefined;
+afterAll(async () => (await library)?.dispose());
+
+/** llama.cpp on the CPU, opened once per test file. */
+const openLibrary = (): Promise<Llama> =>
+  (library ??= getLlama({ build: 'never', gpu: false, skipDownload: true, logLevel: LlamaLogLevel.error }));
+
+/** Runs `work` with a model in llama.cpp and disposes of the model. */
 export async function inLlamaCpp<T>(
   modelPath: string,
   options: { readonly vocabOnly?: boolean },
   work: (model: LlamaModel) => Promise<T>,
 ): Promise<T> {
-  const llama = await getLlama({
-    build: 'never',
-    gpu: false,
-    skipDownload: true,
-    logLevel: LlamaLogLevel.error,
-  });
-  const model = await llama.loadModel({ modelPath, ...options });
+  const model = await (await openLibrary()).loadModel({ modelPath, ...options });
   try {
     return await work(model);
   } finally {
     await model.dispose();
-    await llama.dispose();
   }
 }
 
