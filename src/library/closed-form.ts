@@ -11,7 +11,6 @@ import { addProduct, inverse, matrix, type Matrix } from './linear-algebra/index
  * matrix refitted each time; `contribution` is the paper's mean |h_i| * ||W_down[:, i]||.
  */
 export type Ranking = 'elimination' | 'contribution';
-export const rankings = ['elimination', 'contribution'] as const satisfies readonly Ranking[];
 
 /** Channels of the teacher, the most valuable first. */
 export function rankChannels(

@@ -9,5 +9,5 @@ export {
   type SlotLibrary,
 } from './build-library.ts';
 export { assemble, paperInitialisation, type BlockWeights } from './assemble.ts';
-export { rankings, type Ranking } from './closed-form.ts';
+export type { Ranking } from './closed-form.ts';
 export type { DistilOptions } from './distil.ts';
