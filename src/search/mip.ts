@@ -1,6 +1,7 @@
 /** The problem as a mixed-integer program over 0/1 columns: what the general solvers take. */
 
 import type { Choice, Constraint, Differ, Problem } from './problem.ts';
+import { limitTolerance } from './tolerance.ts';
 
 export interface Mip {
   /** To be minimised; scaled by a power of two, shifted per group so that the least is 0. */
@@ -53,11 +54,16 @@ export function toMip(problem: Problem): Mip {
     const uses = scaleTerms(
       groups.map((group) => group.alternatives.map((alternative) => alternative.uses[r]!)),
     );
+    // As in the exact solver, half of the slack that the recheck grants. Sums of shifted terms lie in [0, most].
+    const slack = limitTolerance(problem, r) / 2;
+    const scaledLower = (lower - slack - fixed - uses.shift) * uses.scale;
+    const scaledUpper = (upper + slack - fixed - uses.shift) * uses.scale;
+    if (scaledLower <= 0 && scaledUpper >= uses.most) continue;
     builder.add({
       columns: everyColumn,
       values: uses.terms,
-      lower: (lower - fixed - uses.shift) * uses.scale,
-      upper: (upper - fixed - uses.shift) * uses.scale,
+      lower: scaledLower <= 0 ? -Infinity : Math.min(scaledLower, 2 * uses.most + 1),
+      upper: scaledUpper >= uses.most ? Infinity : Math.max(scaledUpper, -1),
     });
   }
   for (const constraint of constraints) builder.addConstraint(constraint);
@@ -86,20 +92,29 @@ export function toChoice(problem: Problem, mip: Mip, values: ArrayLike<number>):
   });
 }
 
+interface ScaledTerms {
+  readonly terms: readonly number[];
+  /** The least sum of the terms as they were. */
+  readonly shift: number;
+  readonly scale: number;
+  /** The greatest sum of the scaled terms; the least is 0. */
+  readonly most: number;
+}
+
 /** Shifts each group to a least term of 0 and scales by a power of two, both without rounding that matters. */
-function scaleTerms(table: readonly (readonly number[])[]): {
-  terms: number[];
-  shift: number;
-  scale: number;
-} {
+function scaleTerms(table: readonly (readonly number[])[]): ScaledTerms {
   const least = table.map((row) => Math.min(...row));
-  const shifted = table.flatMap((row, g) => row.map((term) => term - least[g]!));
-  const largest = shifted.reduce((most, term) => Math.max(most, term), 0);
-  const scale = largest === 0 ? 1 : 2 ** Math.round(Math.log2(coefficientScale / largest));
+  const shifted = table.map((row, g) => row.map((term) => term - least[g]!));
+  const greatest = shifted.map((row) => Math.max(...row));
+  const largest = Math.max(...greatest);
+  // The clamp keeps the scale finite where all differences are denormal.
+  const scale = largest === 0 ? 1 : 2 ** Math.min(1000, Math.round(Math.log2(coefficientScale / largest)));
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
   return {
-    terms: shifted.map((term) => (term * scale < negligible ? 0 : term * scale)),
-    shift: least.reduce((sum, term) => sum + term, 0),
+    terms: shifted.flat().map((term) => (term * scale < negligible ? 0 : term * scale)),
+    shift: sum(least),
     scale,
+    most: sum(greatest) * scale,
   };
 }
 
