@@ -1,13 +1,7 @@
 /** Scenarios small enough to try every choice, with ties and zeros, pairs or slots apart; and the trying. */
 import * as fc from 'fast-check';
-import {
-  tagsOf,
-  verify,
-  type Blocks,
-  type Choice,
-  type Problem,
-  type Scenario,
-} from '../../src/search/index.ts';
+import { tagsOf, type Blocks, type Choice, type Problem, type Scenario } from '../../src/search/index.ts';
+import { verifier } from '../../src/search/verify.ts';
 
 const attentions = ['kv4', 'kv1', 'linear', 'no-op'] as const;
 const ffns = ['100', '50', 'no-op'] as const;
@@ -134,8 +128,9 @@ export interface Tried {
 /** Every choice that satisfies the problem, best first. */
 export function everyFit(problem: Problem): Tried[] {
   const sign = problem.objective.sense === 'minimise' ? 1 : -1;
+  const check = verifier(problem);
   return everyChoice(problem)
-    .map((choice) => ({ choice, ...verify(problem, choice) }))
+    .map((choice) => ({ choice, ...check(choice) }))
     .filter(({ violations }) => violations.length === 0)
     .sort((a, b) => sign * (a.value - b.value));
 }
