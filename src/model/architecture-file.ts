@@ -28,7 +28,7 @@ const streamSchema = z.strictObject({
 const blockSchema = z.object({ kind: z.string() }).catchall(z.union([z.string(), z.number(), z.boolean()]));
 
 /** What `architecture.json` holds. */
-export const architectureSchema = z.strictObject({
+const architectureSchema = z.strictObject({
   schema: z.literal('puzzle/architecture@1'),
   stream: streamSchema,
   slots: z.array(

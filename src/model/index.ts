@@ -1,6 +1,6 @@
 /** Models: what they are, where they come from, how texts become tokens. */
 export type { Architecture, BlockConfig, RopeScaling, Slot, SlotKind, StreamConfig } from './architecture.ts';
-export { architectureSchema, formatArchitecture, parseArchitecture } from './architecture-file.ts';
+export { formatArchitecture } from './architecture-file.ts';
 export { readArchitecture } from './read-architecture.ts';
 export { openModel } from './open-model.ts';
 export type { Checkpoint, SlotWeights } from './checkpoint.ts';
