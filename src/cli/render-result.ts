@@ -71,7 +71,7 @@ export function renderShadowPrice(
 }
 
 /** Equal neighbours on one line: `12..17  8 kv heads  no-op`. */
-export function renderLayers(layers: SearchResultDocument['layers']): string {
+function renderLayers(layers: SearchResultDocument['layers']): string {
   const rows: { from: number; to: number; blocks: string; cells: string[]; score: number }[] = [];
   for (const { index, attention, ffn, score, variant } of layers) {
     const cells = attention === null && ffn === null ? [variant ?? '-', ''] : [attention ?? '-', ffn ?? '-'];

@@ -37,7 +37,7 @@ export const libraryOptions = {
 } as const satisfies Record<string, Options>;
 
 /** For throughput of a library's runtimes, which hold for one batch. No defaults: a guess would look like a fact. */
-export const libraryWorkloadOptions = {
+const libraryWorkloadOptions = {
   batch: { type: 'number', describe: 'With --library: sequences in the batch its runtimes were measured at' },
   input: { type: 'number', describe: 'With --library: tokens per sequence' },
 } as const satisfies Record<string, Options>;
@@ -99,7 +99,7 @@ const libraryInputsSchema = z.strictObject({
     params: z.string().optional(),
   }),
 });
-export type LibraryInputs = z.output<typeof libraryInputsSchema>;
+type LibraryInputs = z.output<typeof libraryInputsSchema>;
 
 /** @throws PuzzleError on a missing or invalid file, a bad unit, or when neither a result nor a library is named. */
 export async function loadSource(args: ScenarioArguments): Promise<Source> {

@@ -7,7 +7,7 @@ import { findMeasure, totalsOf, underLimits, type Limit, type Scenario } from '.
 import { solve } from './solve.ts';
 import { verify } from './verify.ts';
 
-export type BaselineName = 'greedy' | 'max-parameters' | 'no-op only' | 'depth' | 'uniform' | 'random';
+type BaselineName = 'greedy' | 'max-parameters' | 'no-op only' | 'depth' | 'uniform' | 'random';
 
 export interface Baseline {
   readonly name: BaselineName;
@@ -19,7 +19,7 @@ export interface Baseline {
   readonly totals: readonly number[];
 }
 
-export interface BaselineOptions extends SolveOptions {
+interface BaselineOptions extends SolveOptions {
   readonly seed?: number;
   /** Random architectures, of which the one with the median score stands for all; 101 if absent. */
   readonly draws?: number;

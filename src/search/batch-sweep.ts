@@ -4,7 +4,7 @@ import { isBetter } from './budget-report.ts';
 import { measureValue, resolveBudgets, underLimits, type Budget, type Scenario } from './scenario.ts';
 import { solve } from './solve.ts';
 
-export interface BatchRow {
+interface BatchRow {
   readonly batch: number;
   readonly solution: Solution;
   /** Tokens per second of the solution at this batch; undefined when infeasible or not measured. */

@@ -69,7 +69,7 @@ function isTightest(problem: Problem, { measure, value }: Limit): boolean {
 }
 
 /** How much of the resource one more unit of the measure frees: 1, or for a rate W / t: |d total / d rate| = W / rate^2. */
-export function totalPerUnit(measure: Limit['measure'], value: number): number {
+function totalPerUnit(measure: Limit['measure'], value: number): number {
   return measure.tokens === undefined ? 1 : measureValue(measure, value) / value;
 }
 

@@ -17,7 +17,7 @@ export interface Explanation {
 }
 
 /** What a handy piece of a budget is worth, found by solving again on either side. */
-export interface Exchange {
+interface Exchange {
   readonly limit: Limit;
   /** In the measure's base unit, about a hundredth of the limit and round in the unit people use. */
   readonly step: number;
@@ -47,7 +47,7 @@ export interface Reason {
 }
 
 /** What a demand of the user costs: the score that could be had without it. */
-export interface ConstraintPrice {
+interface ConstraintPrice {
   /** Positions in `problem.constraints`: forbidden and forced choices of one group are priced together. */
   readonly constraints: readonly number[];
   readonly price: number;

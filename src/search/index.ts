@@ -11,7 +11,7 @@ export { readBlockLibrary, type LibraryOptions } from './interchange.ts';
 export { readProblemFile, toProblemFile, type ProblemFile } from './problem-file.ts';
 export { constrained, constraintsSchema, translateConstraints, type WrittenConstraint } from './constraint-schema.ts';
 export { reportBudgets, type BudgetReport } from './budget-report.ts';
-export { explain, runnerUp, type Explanation, type Reason } from './explain.ts';
+export { explain, type Explanation } from './explain.ts';
 export {
   describeConstraints,
   explainInfeasibility,
@@ -21,7 +21,7 @@ export {
 export { changedLayers, whatIf, type Variation, type WhatIfPoint } from './what-if.ts';
 export { sweepBatches, type BatchSweep } from './batch-sweep.ts';
 export { tradeOff, type TradeOff } from './trade-off.ts';
-export { cheapest, minimiseResource } from './exchange-objective.ts';
+export { cheapest } from './exchange-objective.ts';
 export { lagrangianBound } from './relaxation.ts';
 export { estimateUncertainty, type Uncertainty } from './uncertainty.ts';
 export { compareBaselines, randomChoices, uniformChoice, type Baseline } from './baselines.ts';
@@ -29,7 +29,6 @@ export { dropLayers } from './depth.ts';
 export {
   architectureDocument,
   budgetDocument,
-  costKey,
   costsOf,
   layersOf,
   searchResultDocument,

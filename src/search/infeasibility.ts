@@ -19,7 +19,7 @@ export interface Relaxation {
   readonly nearest: number | undefined;
 }
 
-export type Demand =
+type Demand =
   | { readonly kind: 'budget'; readonly limit: Limit }
   /** Positions in `problem.constraints`. */
   | { readonly kind: 'constraints'; readonly constraints: readonly number[] };
@@ -115,7 +115,7 @@ export function infeasibleError(
 }
 
 /** A demand in words: `memory <= 20 GiB`, `forbid in layer_3`, `count attention`. */
-export function describeDemand(problem: Problem, demand: Demand): string {
+function describeDemand(problem: Problem, demand: Demand): string {
   return demand.kind === 'budget'
     ? describeLimit(demand.limit)
     : describeConstraints(problem, demand.constraints);

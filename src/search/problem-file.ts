@@ -9,7 +9,7 @@ import type { Problem } from './problem.ts';
 import { tagsOf, type Budget, type Scenario } from './scenario.ts';
 import { validate } from './validate.ts';
 
-export const problemFileSchemaName = 'puzzle/problem@1';
+const problemFileSchemaName = 'puzzle/problem@1';
 
 export interface ProblemFile {
   readonly scenario: Scenario;

@@ -7,7 +7,7 @@ import { measureValue, totalsOf, type Measure, type Scenario } from './scenario.
 /** Value of every measure, keyed with its unit: `memoryBytes`, `latencyMs`, `throughputTokensPerSecond`, `parameters`. */
 export type Costs = Readonly<Record<string, number>>;
 
-export interface LayerDocument {
+interface LayerDocument {
   readonly index: number;
   readonly attention: string | null;
   readonly ffn: string | null;
@@ -16,7 +16,7 @@ export interface LayerDocument {
   readonly variant?: string;
 }
 
-export interface ArchitectureDocument {
+interface ArchitectureDocument {
   readonly objective: {
     readonly metric: string;
     readonly value: number;
@@ -27,7 +27,7 @@ export interface ArchitectureDocument {
   readonly layers: readonly LayerDocument[];
 }
 
-export interface BudgetDocument {
+interface BudgetDocument {
   readonly name: string;
   readonly limit: number;
   readonly used: number;
@@ -96,7 +96,7 @@ const unitSuffix: Readonly<Record<Quantity, string>> = {
 };
 
 /** The document's key of a measure: `memoryBytes`. */
-export const costKey = ({ name, quantity }: Measure): string => name + unitSuffix[quantity];
+const costKey = ({ name, quantity }: Measure): string => name + unitSuffix[quantity];
 
 /** Every measure of a choice. */
 export function costsOf({ problem, measures }: Scenario, choice: Choice): Costs {

@@ -14,7 +14,7 @@ import {
 } from './scenario.ts';
 
 /** `score`, or a measure. */
-export interface TradeOffAxis {
+interface TradeOffAxis {
   readonly name: string;
   readonly quantity: Quantity;
   readonly measure?: Measure;
@@ -31,7 +31,7 @@ export interface TradeOff {
   readonly epsilon: number;
 }
 
-export interface TradeOffPoint {
+interface TradeOffPoint {
   readonly x: number;
   readonly y: number;
   readonly choice: Choice;

@@ -25,7 +25,7 @@ export interface Stability {
   readonly samplesToSettle?: number;
 }
 
-export interface UncertaintyOptions extends SolveOptions {
+interface UncertaintyOptions extends SolveOptions {
   /** 200 if absent. */
   readonly resamples?: number;
   readonly seed?: number;

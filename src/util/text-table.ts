@@ -1,6 +1,6 @@
 /** Tables of text with aligned columns, for terminals; and the same as CSV. */
 
-export type Cell = string | number | null;
+type Cell = string | number | null;
 
 /** The first row is the header; columns of numbers, units or dashes are aligned right, others left. */
 export function textTable(rows: readonly (readonly string[])[]): string {

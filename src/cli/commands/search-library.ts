@@ -22,7 +22,7 @@ import { wholeNumber } from '../options.ts';
 import { renderSearchResult } from '../render-result.ts';
 import { allBudgets, loadSource, solveOptionsOf, type ScenarioArguments } from '../scenario-source.ts';
 
-export interface LibrarySearchArguments extends ScenarioArguments {
+interface LibrarySearchArguments extends ScenarioArguments {
   readonly solver?: SolverName | 'auto' | undefined;
   readonly timeLimit?: string | undefined;
   /** How many architectures; 1 if absent. */

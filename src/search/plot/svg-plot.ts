@@ -3,7 +3,7 @@ import { formatAmount, formatNumber } from '../../util/units.ts';
 import { axis, type AxisSpec } from './axis.ts';
 import type { PlotPoint } from './terminal-plot.ts';
 
-export interface SvgPlotSpec {
+interface SvgPlotSpec {
   readonly title: string;
   readonly x: AxisSpec;
   readonly y: AxisSpec;

@@ -6,7 +6,7 @@ export interface PlotPoint {
   readonly y: number;
 }
 
-export interface PlotSpec {
+interface PlotSpec {
   readonly x: AxisSpec;
   readonly y: AxisSpec;
   /** In characters, labels not counted. */
