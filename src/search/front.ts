@@ -9,7 +9,7 @@ import { limitTolerance, objectiveTolerance } from './tolerance.ts';
 import { validate } from './validate.ts';
 import { verifier } from './verify.ts';
 
-export interface FrontPoint {
+interface FrontPoint {
   readonly choice: Choice;
   readonly value: number;
   /** Per resource, with its fixed part. */
@@ -95,13 +95,19 @@ async function frontBySolving(
   const points: FrontPoint[] = [];
   const check = verifier(problem);
   const step = 4 * limitTolerance(problem, resource);
+  const { timeLimitMs } = options;
+  const deadline = performance.now() + (timeLimitMs ?? Infinity);
+  // The limit is for the whole front; each solve gets what is left of it.
+  const remaining = (): SolveOptions =>
+    timeLimitMs === undefined ? options : { ...options, timeLimitMs: deadline - performance.now() };
   for (let limited = problem; ;) {
-    const best = await solve(limited, options);
+    if (performance.now() >= deadline) return { points, complete: false, epsilon: 0 };
+    const best = await solve(limited, remaining());
     if (best.choice.length === 0) return { points, complete: best.status === 'infeasible', epsilon: 0 };
     const slack = objectiveTolerance * Math.abs(best.value);
     const scoreLimit = problem.objective.sense === 'minimise' ? best.value + slack : best.value - slack;
     const least = await solve(minimiseResource(limited, resource, scoreLimit), {
-      ...options,
+      ...remaining(),
       warmStart: best.choice,
     });
     const choice = least.choice.length > 0 ? least.choice : best.choice;
