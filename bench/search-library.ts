@@ -66,7 +66,7 @@ export const libraries = {
   '126x200': { shape: llama405B, menu: menu200 },
 } as const;
 
-export interface LibraryOptions {
+interface LibraryOptions {
   readonly seed: number;
   /** Relative standard deviation of per-layer time measurements; 0 if absent: one measurement per shape. */
   readonly timeNoise?: number;

@@ -6,7 +6,7 @@ import { Enumerator } from './enumerate.ts';
 import { Heap } from './heap.ts';
 import { localSearch } from './local-search.ts';
 
-export interface SearchOptions {
+interface SearchOptions {
   /** Stop when no choice can be cheaper than the best found by more than this. */
   readonly closeEnough: (cost: number) => number;
   /** Columns worth considering; all if absent. */
@@ -17,7 +17,7 @@ export interface SearchOptions {
   readonly start?: Int32Array;
 }
 
-export interface SearchResult {
+interface SearchResult {
   /** Column per group; absent if none was found. */
   readonly pick?: Int32Array;
   readonly cost: number;

@@ -2,7 +2,7 @@
 
 import { normalise, type RawCore } from './core.ts';
 
-export interface DynamicFront {
+interface DynamicFront {
   /** Columns per group of each point, in order of falling weight and rising cost. */
   readonly picks: readonly Int32Array[];
   readonly complete: boolean;

@@ -7,13 +7,13 @@ import { extend, type CoreGroup } from './extend.ts';
 import { Frontier, type FrontierRow } from './frontier.ts';
 import { LabelList, Trail } from './label-list.ts';
 
-export type Enumeration =
+type Enumeration =
   /** `pick` (a column per group) is the best choice whose cost is at most bound + gap; absent: there is none. */
   | { readonly kind: 'complete'; readonly pick?: Int32Array; readonly everything: boolean }
   /** A list outgrew the limit, or time is up. */
   | { readonly kind: 'gave-up' };
 
-export interface EnumerationLimits {
+interface EnumerationLimits {
   readonly labels: number;
   readonly expired: () => boolean;
 }
@@ -28,8 +28,6 @@ export interface EnumerationLimits {
 export class Enumerator {
   readonly #trail = new Trail();
   #lists: LabelList[] = [];
-  /** Labels made so far, over all enumerations. */
-  labels = 0;
 
   run(core: Core, dual: Dual, gap: number, limits: EnumerationLimits): Enumeration {
     const split = splitGroups(core, dual, gap);
@@ -46,11 +44,9 @@ export class Enumerator {
       if (left.size <= right.size) {
         extend(left, leftNext, group, gap, this.#trail, frontier);
         [left, leftNext] = [leftNext, left];
-        this.labels += left.size;
       } else {
         extend(right, rightNext, group, gap, this.#trail, frontier);
         [right, rightNext] = [rightNext, right];
-        this.labels += right.size;
       }
       if (Math.max(left.size, right.size) > limits.labels || limits.expired()) return { kind: 'gave-up' };
     }

@@ -3,7 +3,7 @@
 import { doubled, type LabelList } from './label-list.ts';
 
 /** What a row asks of a dominating label's total: at most, at least, or exactly the dominated one's. */
-export type Direction = 'less' | 'more' | 'equal';
+type Direction = 'less' | 'more' | 'equal';
 
 export interface FrontierRow {
   readonly direction: Direction;

@@ -9,7 +9,7 @@ export interface Window {
   readonly price: Float64Array;
 }
 
-export interface Pair {
+interface Pair {
   readonly left: number;
   readonly right: number;
   /** Reduced costs plus what the unused part of priced limits is worth: how far above the bound the choice lies. */
