@@ -121,8 +121,13 @@ function readAllReduce(file: string): HardwareProfile['allReduce'] {
   return [...byDevices].map(([devices, table]) => ({ devices, ...table }));
 }
 
-/** A profile as text: readable, yet with arrays of numbers on one line. */
+/** A profile as text: one line for each field, kernel and source, so that a diff shows which kernel changed. */
 export function renderProfile(profile: HardwareProfile): string {
-  const text = JSON.stringify(profile, undefined, 1);
-  return `${text.replaceAll(/\[[\s\d.,e+-]+\]/g, (list) => list.replaceAll(/\s+/g, ''))}\n`;
+  const fields = Object.entries(profile).map(([name, value]) => {
+    const text = Array.isArray(value)
+      ? `[\n${value.map((item) => `  ${JSON.stringify(item)}`).join(',\n')}\n ]`
+      : JSON.stringify(value);
+    return ` ${JSON.stringify(name)}: ${text}`;
+  });
+  return `{\n${fields.join(',\n')}\n}\n`;
 }
