@@ -2,11 +2,14 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { readBlockLibrary, resolveBudgets, underLimits, type Scenario } from '../../src/search/index.ts';
 import { seededRandom } from '../../src/util/random.ts';
 import { everyFit } from '../search/small-scenarios.ts';
 import { runPuzzle } from './run-puzzle.ts';
+
+// Fifteen processes in all: on a busy machine each takes its time to start.
+vi.setConfig({ testTimeout: 300_000 });
 
 let folder: string;
 let library: string;
