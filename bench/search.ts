@@ -8,7 +8,7 @@ import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { solve, solveExact, solveFront, type Problem, type SolverName } from '../src/search/index.ts';
 import { machine } from './machine.ts';
-import { libraries, searchLibrary, withRandomBudgets } from './search-library.ts';
+import { searchLibrary, withRandomBudgets, type libraries } from './search-library.ts';
 
 const draws = Number(process.argv[2] ?? 100);
 const instancesForOthers = Number(process.argv[3] ?? 5);

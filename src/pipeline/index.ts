@@ -2,7 +2,7 @@
 export { openStore, type Store } from './store.ts';
 export { bundledTeacher, checkpointSource, openTeacher, type Teacher } from './teacher.ts';
 export { distil, prepare, score, searchRun, type Prepared, type SearchOutcome } from './search-run.ts';
-export { damageMetrics, type DamageMetric, type ScoredLibrary } from './score-stage.ts';
+export { type DamageMetric, type ScoredLibrary } from './score-stage.ts';
 export type { TrainedLibrary } from './library-stage.ts';
 export { runDocument, runName, writeRunFolder, type RunRecord } from './run-folder.ts';
 export { studentLine } from './report.ts';

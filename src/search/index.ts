@@ -9,7 +9,12 @@ export { distance, verify, type Check } from './verify.ts';
 export * from './scenario.ts';
 export { readBlockLibrary, type LibraryOptions } from './interchange.ts';
 export { readProblemFile, toProblemFile, type ProblemFile } from './problem-file.ts';
-export { constrained, constraintsSchema, translateConstraints, type WrittenConstraint } from './constraint-schema.ts';
+export {
+  constrained,
+  constraintsSchema,
+  translateConstraints,
+  type WrittenConstraint,
+} from './constraint-schema.ts';
 export { reportBudgets, type BudgetReport } from './budget-report.ts';
 export { explain, type Explanation } from './explain.ts';
 export {
