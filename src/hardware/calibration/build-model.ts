@@ -108,5 +108,10 @@ function chosenKnots(
     if (curve === undefined) curves.set(key, (curve = new Float64Array(positions.length).fill(NaN)));
     curve[index.get(at[axis]!)!] = residuals[i]!;
   }
+  // Where a curve ends (a long cache of many sequences does not fit) it stays at its last value: a missing end must not
+  // make a segment free.
+  for (const curve of curves.values()) {
+    for (let i = 1; i < curve.length; i++) if (Number.isNaN(curve[i])) curve[i] = curve[i - 1]!;
+  }
   return bestKnots(positions.map(Math.log2), [...curves.values()], atMost).map((i) => positions[i]!);
 }
