@@ -143,3 +143,20 @@ test('a profile with an unknown field or a negative number is refused, naming it
     expect.objectContaining({ code: 'file-invalid' }),
   );
 });
+
+// TensorRT-LLM on H100, 64 heads, batch 64, 4096 cached tokens: 1 KV head 1261 us, 8 KV heads 369 us.
+test('fewer KV heads come out slower where the stack is', () => {
+  const decode = (kvHeads: number): number =>
+    attentionTime(h100, {
+      phase: 'decode',
+      format: 'bf16',
+      kv: 'bf16',
+      heads: 64,
+      kvHeads,
+      headDim: 128,
+      batch: 64,
+      length: 4096,
+    }).value;
+  expect(Math.abs(decode(1) / 1.261 - 1)).toBeLessThan(0.1);
+  expect(Math.abs(decode(8) / 0.369 - 1)).toBeLessThan(0.1);
+});
