@@ -5,3 +5,4 @@ export { embed, forward, runBlock } from './stream.ts';
 export type { BlockOutput, Windows } from './stream.ts';
 export { judge, nextTokenLogProbabilities, predict, releasePrediction } from './head.ts';
 export type { Judgement, Prediction } from './head.ts';
+export { remember } from './remembered.ts';

@@ -17,7 +17,7 @@ import type { BlockConfig, StreamConfig } from '../model/architecture.ts';
 import type { Resident } from '../runtime/index.ts';
 import { float32, type Tensor } from '../tensor/tensor.ts';
 import { seededRandom } from '../util/random.ts';
-import { remember } from './remember.ts';
+import { remember } from '../execution/index.ts';
 import { normalisedMse, type TeacherPass } from './statistics.ts';
 import { rowsOf, type StreamChunk } from './teacher-stream.ts';
 

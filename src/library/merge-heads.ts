@@ -18,7 +18,7 @@ import {
   transpose,
   type Matrix,
 } from './linear-algebra/index.ts';
-import { remember } from './remember.ts';
+import { remember } from '../execution/index.ts';
 import { addTo, feedsOf, pipelined, type TeacherPass } from './statistics.ts';
 import type { StreamChunk } from './teacher-stream.ts';
 

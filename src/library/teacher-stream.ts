@@ -3,7 +3,7 @@ import { add, graph, input } from '../graph/index.ts';
 import { embed, runBlock, type Execution, type Windows } from '../execution/index.ts';
 import type { TokenWindows } from '../model/index.ts';
 import type { Resident } from '../runtime/index.ts';
-import { remember } from './remember.ts';
+import { remember } from '../execution/index.ts';
 
 /** Some windows at one slot. */
 export interface StreamChunk {
