@@ -134,7 +134,7 @@ export async function nextTokenLogProbabilities(
 }
 
 /** Inputs that every head graph has. */
-function headInputs(
+export function headInputs(
   { hidden, vocabularySize }: StreamConfig,
   rows: number,
 ): { x: Value; norm: Value; head: Value } {
@@ -182,7 +182,8 @@ const nextTokenGraph = (stream: StreamConfig, rows: number): Graph =>
     return { logProbabilities: reshape(logSoftmax(logits), [stream.vocabularySize]) };
   });
 
-function logitsOf(
+/** Logits of a chunk of the stream, and what they are made from. */
+export function logitsOf(
   x: Value,
   norm: Value,
   head: Value,
@@ -199,7 +200,7 @@ function logitsOf(
 const dot = (a: Value, b: Value): Value => reduceSum(mul(a, b), { axes: [1] });
 
 /** Applies `body` to even runs of rows and joins each of its outputs along the first axis. */
-function inChunks(
+export function inChunks(
   { vocabularySize }: StreamConfig,
   rows: number,
   body: (part: (x: Value) => Value) => Readonly<Record<string, Value>>,

@@ -1,8 +1,10 @@
 /** A model on a runtime: open it, send streams through its slots, judge them at the head. */
 export { closeExecution, openExecution, placeBlock, releaseBlock, withBlocks } from './execution.ts';
 export type { Execution, PlacedBlock, WeightSource } from './execution.ts';
-export { embed, forward, runBlock } from './stream.ts';
+export { embed, forward, namedInputs, runBlock, weightFeeds } from './stream.ts';
 export type { BlockOutput, Windows } from './stream.ts';
 export { judge, nextTokenLogProbabilities, predict, releasePrediction } from './head.ts';
 export type { Judgement, Prediction } from './head.ts';
+export { backward, fisherRoot } from './backward.ts';
+
 export { remember } from './remembered.ts';

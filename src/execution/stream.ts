@@ -1,6 +1,6 @@
 /** The way of the residual stream through a model: embed, then slot by slot. All of it stays on the device. */
-import { blockForward, blockKey, blockOf } from '../blocks/index.ts';
-import { gather, input, mul, type Graph } from '../graph/index.ts';
+import { blockForward, blockKey, blockOf, type Weights } from '../blocks/index.ts';
+import { gather, input, mul, type Graph, type Value } from '../graph/index.ts';
 import type { BlockConfig, StreamConfig } from '../model/architecture.ts';
 import type { Resident } from '../runtime/index.ts';
 import type { Execution, PlacedBlock } from './execution.ts';
@@ -57,14 +57,30 @@ export async function runBlock<const K extends BlockOutput>(
   outputs: readonly K[],
 ): Promise<Readonly<Record<K, Resident>>> {
   const program = blockGraph(config, model.architecture.stream, windows, outputs);
-  const feeds = Object.fromEntries(
-    Object.entries(weights).map(([name, weight]) => [weightInput(name), weight]),
-  );
-  return model.runtime.run(program, { x, ...feeds }, { keep: outputs, worker: model.worker });
+  return model.runtime.run(program, { x, ...weightFeeds(weights) }, { keep: outputs, worker: model.worker });
 }
 
 /** Weights and outputs of a block may share a name. */
 const weightInput = (name: string): string => `weight.${name}`;
+
+/** A block's weights by the names of `namedInputs`. */
+export const weightFeeds = <T>(weights: Weights<T>): Weights<T> =>
+  Object.fromEntries(Object.entries(weights).map(([name, weight]) => [weightInput(name), weight]));
+
+/** The stream before a block (rows, hidden) and the block's weights, as inputs of a graph. */
+export function namedInputs(
+  config: BlockConfig,
+  stream: StreamConfig,
+  rows: number,
+): { readonly x: Value; readonly weights: Weights<Value> } {
+  const shapes = Object.entries(blockOf(config).weights(config, stream));
+  return {
+    x: input('x', 'float32', [rows, stream.hidden]),
+    weights: Object.fromEntries(
+      shapes.map(([name, shape]) => [name, input(weightInput(name), 'float32', shape)]),
+    ),
+  };
+}
 
 function blockGraph(
   config: BlockConfig,
@@ -73,11 +89,7 @@ function blockGraph(
   outputs: readonly BlockOutput[],
 ): Graph {
   return remembered(['block', blockKey(config), stream, batch, tokens, outputs], () => {
-    const x = input('x', 'float32', [batch * tokens, stream.hidden]);
-    const shapes = Object.entries(blockOf(config).weights(config, stream));
-    const weights = Object.fromEntries(
-      shapes.map(([name, shape]) => [name, input(weightInput(name), 'float32', shape)]),
-    );
+    const { x, weights } = namedInputs(config, stream, batch * tokens);
     const made = blockForward(x, weights, { config, stream, batch, tokens });
     const values = made.delta === undefined ? { stream: mul(x, 1), delta: mul(x, 0) } : made; // a no-op
     return Object.fromEntries(
