@@ -4,7 +4,7 @@ import type { BlockConfig } from '../model/architecture.ts';
 import { float32, type Tensor } from '../tensor/tensor.ts';
 import { eliminationOrder } from './elimination.ts';
 import { dampened, dampenedFactor, nestedLeastSquares, ridge, type Moments } from './least-squares.ts';
-import { addProduct, inverse, matrix, type Matrix } from './linear-algebra/index.ts';
+import { addProduct, inverse, matrix, type Matrix } from '../algebra/index.ts';
 
 /**
  * Which channels of an FFN stay: `elimination` drops the one that costs least, again and again, with the output

@@ -2,7 +2,7 @@
  * Nested elimination: backward elimination of the inputs of a linear map on their Gram matrix (optimal brain surgeon,
  * structured: Hassibi & Stork 1993; ZipLM, arXiv 2302.04089). One order serves every width.
  */
-import { addProduct, block, copy, matrix, select, transpose, type Matrix } from './linear-algebra/index.ts';
+import { addProduct, block, copy, matrix, select, transpose, type Matrix } from '../algebra/index.ts';
 
 /** Channels dropped between two updates of the whole matrices; the scores are exact at every step all the same. */
 const blockSize = 48;

@@ -12,7 +12,7 @@ import {
   solveUpper,
   transpose,
   type Matrix,
-} from './linear-algebra/index.ts';
+} from '../algebra/index.ts';
 
 /** Sums over tokens, all that a least-squares fit of outputs y (outputs) on features h (features) needs. */
 export interface Moments {

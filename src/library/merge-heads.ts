@@ -17,7 +17,7 @@ import {
   solveUpper,
   transpose,
   type Matrix,
-} from './linear-algebra/index.ts';
+} from '../algebra/index.ts';
 import { remember } from '../execution/index.ts';
 import { addTo, feedsOf, pipelined, type TeacherPass } from './statistics.ts';
 import type { StreamChunk } from './teacher-stream.ts';

@@ -17,7 +17,7 @@ import type { BlockConfig, StreamConfig } from '../model/architecture.ts';
 import type { Resident } from '../runtime/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Moments } from './least-squares.ts';
-import { block, matrix, mirrorLower, type Matrix } from './linear-algebra/index.ts';
+import { block, matrix, mirrorLower, type Matrix } from '../algebra/index.ts';
 import { remember } from '../execution/index.ts';
 import { rowsOf, type StreamChunk, type StreamState } from './teacher-stream.ts';
 

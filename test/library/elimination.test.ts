@@ -17,7 +17,7 @@ import {
   solve,
   transpose,
   type Matrix,
-} from '../../src/library/linear-algebra/index.ts';
+} from '../../src/algebra/index.ts';
 import { seededRandom } from '../../src/util/random.ts';
 
 /** Correlated features, a target map, and their moments. */

@@ -7,7 +7,7 @@ import {
   leadingSubspace,
   matrix,
   solve,
-} from '../../src/library/linear-algebra/index.ts';
+} from '../../src/algebra/index.ts';
 import type { TokenWindows } from '../../src/model/index.ts';
 import { openRuntime, type Runtime } from '../../src/runtime/index.ts';
 import { seededRandom } from '../../src/util/random.ts';

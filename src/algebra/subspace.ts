@@ -1,5 +1,5 @@
 /** The leading eigenspace of a symmetric positive semi-definite matrix, by subspace iteration. */
-import { seededRandom } from '../../util/random.ts';
+import { seededRandom } from '../util/random.ts';
 import { cholesky, solveLower } from './cholesky.ts';
 import { matrix, transpose, type Matrix } from './matrix.ts';
 import { addProduct } from './product.ts';

@@ -3,3 +3,4 @@ export { block, copy, matrix, mirrorLower, select, transpose, type Matrix } from
 export { addProduct } from './product.ts';
 export { cholesky, inverse, solve, solveLower, solveUpper } from './cholesky.ts';
 export { leadingSubspace } from './subspace.ts';
+export { symmetricEigen } from './eigen.ts';

@@ -11,8 +11,8 @@ import {
   solveUpper,
   transpose,
   type Matrix,
-} from '../../../src/library/linear-algebra/index.ts';
-import { seededRandom, type Random } from '../../../src/util/random.ts';
+} from '../../src/algebra/index.ts';
+import { seededRandom, type Random } from '../../src/util/random.ts';
 
 const gaussian = (random: Random, rows: number, columns: number): Matrix =>
   matrix(
