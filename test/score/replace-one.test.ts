@@ -108,6 +108,19 @@ test('means over windows are what evaluating the student says', async () => {
   expect(Math.exp(mean(slot!.scores[0]!.loss))).toBeCloseTo(perplexity.value, 2);
 });
 
+test('in a student, a score is that of the student with one more block replaced', async () => {
+  const placed = await placeBlock(teacher, { kind: 'linear' }, await weights(4, { kind: 'linear' }));
+  const base = withBlocks(teacher, new Map([[4, placed]]));
+  const [slot] = await scores({ base, finished: allBut(6) });
+  await releaseBlock(teacher, placed);
+  const chosen = (replaced: BlockConfig): BlockConfig[] =>
+    mixed.slots.map(({ block }, at) => ({ 4: { kind: 'linear' }, 6: replaced })[at] ?? block);
+  for (const [index, config] of alternatives[6]!.entries()) {
+    const expected = await reference(assemble(source, chosen(config), weights), 2);
+    expect(slot!.scores[index]!.kl[2]).toBeCloseTo(expected.kl, 3);
+  }
+});
+
 test("the teacher's own block does no damage", async () => {
   for (const { slot, scores: found } of await scores({ finished: allBut(1) })) {
     const own = found[alternatives[slot]!.indexOf(mixed.slots[slot]!.block)]!;
