@@ -9,7 +9,7 @@ export interface Eigen {
 }
 
 /**
- * Eigendecomposition of a symmetric matrix, of which all is read. 9 n^3 operations, .6 s at n = 576.
+ * Eigendecomposition of a symmetric matrix, of which the lower triangle is read: about a second at n = 576.
  * @throws RangeError when the matrix is not finite
  */
 export function symmetricEigen(a: Matrix): Eigen {
@@ -48,19 +48,28 @@ function tridiagonal(a: Matrix): Tridiagonal {
     v[k + 1]! -= below[k]!;
     const scale = 2 / norm(v) ** 2;
     scales[k] = scale;
-    // w = scale (T v - (scale / 2) (v . T v) v); T -= v w^T + w v^T
-    let inner = 0;
+    // w = scale (T v - (scale / 2) (v . T v) v); T -= v w^T + w v^T; of T only the lower triangle is kept.
+    const w = product.fill(0);
     for (let i = k + 1; i < n; i++) {
-      let sum = 0;
       const row = i * n;
-      for (let j = k + 1; j < n; j++) sum += t.data[row + j]! * v[j]!;
-      product[i] = scale * sum;
-      inner += product[i]! * v[i]!;
+      const vi = v[i]!;
+      let sum = t.data[row + i]! * vi;
+      for (let j = k + 1; j < i; j++) {
+        const value = t.data[row + j]!;
+        sum += value * v[j]!;
+        w[j]! += value * vi;
+      }
+      w[i]! += sum;
     }
-    for (let i = k + 1; i < n; i++) product[i]! -= 0.5 * scale * inner * v[i]!;
+    let inner = 0;
+    for (let i = k + 1; i < n; i++) inner += w[i]! * v[i]!;
+    const correction = 0.5 * scale * inner;
+    for (let i = k + 1; i < n; i++) w[i] = scale * (w[i]! - correction * v[i]!);
     for (let i = k + 1; i < n; i++) {
-      const [vi, wi, row] = [v[i]!, product[i]!, i * n];
-      for (let j = k + 1; j < n; j++) t.data[row + j]! -= vi * product[j]! + wi * v[j]!;
+      const row = i * n;
+      const vi = v[i]!;
+      const wi = w[i]!;
+      for (let j = k + 1; j <= i; j++) t.data[row + j]! -= vi * w[j]! + wi * v[j]!;
     }
   }
   const q = matrix(n, n);
@@ -76,11 +85,13 @@ function reflectRows(m: Matrix, v: Float64Array, scale: number, first: number): 
   const n = m.columns;
   const sums = new Float64Array(n);
   for (let i = first; i < n; i++) {
-    const [vi, row] = [v[i]!, i * n];
+    const vi = v[i]!;
+    const row = i * n;
     for (let j = first; j < n; j++) sums[j]! += vi * m.data[row + j]!;
   }
   for (let i = first; i < n; i++) {
-    const [factor, row] = [scale * v[i]!, i * n];
+    const factor = scale * v[i]!;
+    const row = i * n;
     for (let j = first; j < n; j++) m.data[row + j]! -= factor * sums[j]!;
   }
 }
@@ -131,7 +142,8 @@ function diagonalise(d: Float64Array, e: Float64Array, rows: Matrix): void {
 function rotateRows(data: Float64Array, start: number, n: number, cosine: number, sine: number): void {
   const next = start + n;
   for (let k = 0; k < n; k++) {
-    const [x, y] = [data[start + k]!, data[next + k]!];
+    const x = data[start + k]!;
+    const y = data[next + k]!;
     data[start + k] = cosine * x - sine * y;
     data[next + k] = sine * x + cosine * y;
   }
