@@ -4,6 +4,7 @@ import type { Value } from '../graph/index.ts';
 import type { BlockConfig, SlotKind, StreamConfig } from '../model/architecture.ts';
 import type { Shape, Tensor } from '../tensor/tensor.ts';
 import type { Operator } from './operators.ts';
+import type { Served, ServingCache, ServingContext } from './serving.ts';
 
 /** Weights by the block's own names (`norm`, `q`, `down`, ...), matrices as (out, in) like Hugging Face. */
 export type Weights<T> = Readonly<Record<string, T>>;
@@ -31,6 +32,36 @@ export interface DecodeContext<C> extends Omit<ForwardContext<C>, 'tokens'> {
   readonly length: number;
 }
 
+/** Features as groups of members of channels: KV groups of query heads of head channels; an FFN is one group. */
+export interface FeatureGrid {
+  readonly groups: number;
+  /** Per group. */
+  readonly members: number;
+  /** Per member: those stay or go together. */
+  readonly channels: number;
+}
+
+/** What is left of a teacher's features: `to.groups` of its groups, in each of them `to.members` of the members. */
+export interface Narrowing {
+  readonly from: FeatureGrid;
+  readonly to: FeatureGrid;
+}
+
+/** How a linear map of the normalised stream becomes a block's weights. */
+export interface LinearMap<C> {
+  /** The largest rank of a map that the block can be; absent where it can be any. */
+  rank?(config: C): number;
+  /**
+   * @param expand (hidden, rank) and
+   * @param reduce (rank, hidden): the map is their product; absent where the rank has no limit, `expand` is the map
+   */
+  weights(
+    norm: Tensor<'float32'>,
+    expand: Tensor<'float32'>,
+    reduce?: Tensor<'float32'>,
+  ): Weights<Tensor<'float32'>>;
+}
+
 /** What the paper's initialisation may look at, besides the teacher's weights. */
 export interface TeacherBlock {
   readonly config: BlockConfig;
@@ -47,8 +78,11 @@ export interface Block<C extends BlockConfig = BlockConfig> {
   readonly kind: C['kind'];
   readonly slots: readonly SlotKind[];
   readonly schema: z.ZodType<C>;
-  /** Short name shown in tables: `kv1`, `768`, `linear`, `no-op`. */
-  label(config: C): string;
+  /**
+   * Short name shown in tables, different for different alternatives of one slot: `kv1`, `768`, `linear`, `no-op`.
+   * @param teacher the slot's own block, beside which it stands: heads are named only where some are dropped
+   */
+  label(config: C, teacher?: BlockConfig): string;
   /** Names and shapes of the weights; empty for a block without any. */
   weights(config: C, stream: StreamConfig): Weights<Shape>;
   /**
@@ -68,23 +102,37 @@ export interface Block<C extends BlockConfig = BlockConfig> {
   ): Value;
   /** What it caches for `length` tokens; undefined where nothing depends on the tokens before. */
   cacheShapes?(config: C, batch: number, length: number): KeyValueCache<Shape>;
+  /** `features` of new tokens after those in a cache, by the runtime's fused attention; only of blocks that cache something. */
+  serve?(
+    normed: Value,
+    weights: Weights<Value>,
+    cache: ServingCache<Value>,
+    context: ServingContext<C>,
+  ): Served;
+  /** Shape of the keys and of the values that it caches for `length` tokens when served. */
+  servingCacheShape?(config: C, batch: number, length: number): Shape;
   /** Name of the output matrix (hidden, features), the last thing a block applies; undefined when it has none. */
   readonly output?: string;
   /** Why this config cannot be initialised from a teacher's; undefined when it can. */
-  refuses(config: C, teacher: BlockConfig): string | undefined;
+  refuses(config: C, teacher: BlockConfig, stream: StreamConfig): string | undefined;
   /**
    * The paper's initialisation from the teacher (arXiv 2411.19146, sec. 3), fresh arrays.
    * @throws RangeError where `refuses` gives a reason.
    */
   initialise(config: C, teacher: TeacherBlock, stream: StreamConfig): Weights<Tensor<'float32'>>;
+  /** Which part of a teacher's features a block computes; undefined when its features are others, or all of them. */
+  narrowing?(config: C, teacher: BlockConfig): Narrowing | undefined;
   /**
-   * For a block whose features are independent channels: the same block with these channels only, in this order,
-   * fresh arrays. Their order and the output matrix are then free to be chosen from second moments.
+   * The teacher's block on these channels of its features only, fresh arrays. Which, and the output matrix, are then
+   * free to be chosen from second moments.
+   * @param channels whole members, ascending; equally many members of each group that is left
    */
   selectChannels?(
-    weights: Weights<Tensor<'float32'>>,
+    teacher: Pick<TeacherBlock, 'config' | 'weights'>,
     channels: readonly number[],
   ): Weights<Tensor<'float32'>>;
+  /** Of a block that is a linear map of the normalised stream: its best weights then follow from second moments. */
+  readonly linearMap?: LinearMap<C>;
   /** KV-cache elements per token (keys and values together). */
   kvElementsPerToken(config: C, stream: StreamConfig): number;
   /** The operators one forward runs, as data for the cost model. */

@@ -1,12 +1,15 @@
-/** Grouped-query attention (arXiv 2305.13245): the teacher's own, or with fewer KV heads. */
+/** Grouped-query attention (arXiv 2305.13245): the teacher's own, with KV heads merged, or with heads dropped. */
 import { z } from 'zod';
 import { add, gemm, reshape } from '../graph/index.ts';
 import type { Value } from '../graph/index.ts';
+import type { Tensor } from '../tensor/tensor.ts';
 import { cachedAttention, causalAttention } from './attention.ts';
-import type { Block, ForwardContext, Weights } from './block.ts';
-import { copy, poolRows } from './matrix.ts';
+import type { Block, ForwardContext, Narrowing, TeacherBlock, Weights } from './block.ts';
+import { contributions, strongestChannels } from './contribution.ts';
+import { copy, gatherColumns, gatherRows, poolRows } from './matrix.ts';
 import { rmsNorm } from './rms-norm.ts';
 import { rotate } from './rope.ts';
+import { flattened, servedAttention } from './serving.ts';
 
 const count = z.int().positive();
 
@@ -34,7 +37,11 @@ export const gqa: Block<GqaConfig> = {
   kind: 'gqa',
   slots: ['attention'],
   schema: gqaSchema,
-  label: ({ kvHeads, window }) => `kv${kvHeads}${window === undefined ? '' : `-w${window}`}`,
+  label: ({ heads, kvHeads, window }, teacher) => {
+    const own = gqaSchema.safeParse(teacher).data;
+    const dropped = own !== undefined && own.heads !== heads ? `h${heads}-` : '';
+    return `${dropped}kv${kvHeads}${window === undefined ? '' : `-w${window}`}`;
+  },
   weights: ({ heads, kvHeads, headDim, qkvBias, qkNorm }, { hidden }) => ({
     norm: [hidden],
     q: [heads * headDim, hidden],
@@ -59,19 +66,49 @@ export const gqa: Block<GqaConfig> = {
     const kept = Math.min(length, window - 1);
     return { keys: [batch, kvHeads, headDim, kept], values: [batch, kvHeads, kept, headDim] };
   },
+  serve(normed, w, cache, context) {
+    const { config, stream, batch, tokens } = context;
+    const { heads, kvHeads, headDim } = config;
+    const project = (matrix: Value, bias: Value | undefined): Value => {
+      const flat = gemm(normed, matrix, { transposeB: true }); // (rows, hidden) x (hidden, width)
+      return bias === undefined ? flat : add(flat, bias);
+    };
+    const perHead = (x: Value, norm: Value | undefined, headCount: number): Value => {
+      if (norm === undefined) return x;
+      const rows = batch * tokens;
+      const normedHeads = rmsNorm(flattened(x, [rows * headCount, headDim]), norm, stream.normEpsilon);
+      return flattened(normedHeads, [rows, headCount * headDim]);
+    };
+    const q = perHead(project(w.q!, w.qBias), w.qNorm, heads);
+    const k = perHead(project(w.k!, w.kBias), w.kNorm, kvHeads);
+    return servedAttention(q, k, project(w.v!, w.vBias), cache, context);
+  },
+  servingCacheShape: ({ kvHeads, headDim }, batch, length) => [batch, kvHeads, length, headDim],
   refuses(config, teacher) {
     const own = gqaSchema.safeParse(teacher).data;
     if (own === undefined) return `a teacher's ${teacher.kind} has no heads to merge`;
-    if (own.kvHeads % config.kvHeads !== 0)
-      return `${config.kvHeads} KV heads do not divide the teacher's ${own.kvHeads}`;
-    const { kvHeads: _, window: __, ...rest } = config;
+    const { heads, kvHeads, window: _, ...rest } = config;
     const differing = Object.entries(rest).find(([field, value]) => own[field as keyof GqaConfig] !== value);
-    return differing === undefined ? undefined : `${differing[0]} differs from the teacher's`;
+    if (differing !== undefined) return `${differing[0]} differs from the teacher's`;
+    if (heads !== own.heads)
+      return droppedHeads(config, own) === undefined
+        ? `${heads} query heads in ${kvHeads} KV groups are no part of the teacher's ${own.heads} in ${own.kvHeads}`
+        : undefined;
+    return own.kvHeads % kvHeads === 0
+      ? undefined
+      : `${kvHeads} KV heads do not divide the teacher's ${own.kvHeads}`;
   },
-  /** K and V are mean-pooled over merged groups; RoPE turns all heads alike, so pooling commutes with it. */
-  initialise(config, { config: from, weights }) {
-    const reason = gqa.refuses(config, from);
+  /**
+   * Fewer query heads: those of largest contribution stay, as FFN channels do. Fewer KV heads for the same queries: K
+   * and V are mean-pooled over merged groups; RoPE turns all heads alike, so pooling commutes with it.
+   */
+  initialise(config, teacher, stream) {
+    const reason = gqa.refuses(config, teacher.config, stream);
     if (reason !== undefined) throw new RangeError(reason);
+    const { weights } = teacher;
+    const part = droppedHeads(config, gqaSchema.parse(teacher.config));
+    if (part !== undefined)
+      return selectChannels(teacher, strongestChannels(part, contributions(teacher, weights.o!)));
     const pooled = new Set(['k', 'v', 'kBias', 'vBias']);
     return Object.fromEntries(
       Object.entries(weights).map(([name, tensor]) => [
@@ -80,6 +117,12 @@ export const gqa: Block<GqaConfig> = {
       ]),
     );
   },
+  narrowing(config, teacher) {
+    const own = gqaSchema.safeParse(teacher).data;
+    const isSameWindow = own?.window === config.window; // else the features are others
+    return own !== undefined && isSameWindow ? droppedHeads(config, own) : undefined;
+  },
+  selectChannels,
   kvElementsPerToken: ({ kvHeads, headDim }) => 2 * kvHeads * headDim,
   operators: ({ heads, kvHeads, headDim, qkvBias, qkNorm, window }, { hidden }) => [
     { kind: 'norm', width: hidden },
@@ -97,6 +140,43 @@ export const gqa: Block<GqaConfig> = {
     { kind: 'elementwise', reads: 2 * hidden, writes: hidden, flops: hidden }, // the residual sum
   ],
 };
+
+const gridOf = ({ heads, kvHeads, headDim }: GqaConfig): Narrowing['from'] => ({
+  groups: kvHeads,
+  members: heads / kvHeads,
+  channels: headDim,
+});
+
+/** A block with fewer query heads as a part of the teacher's; undefined where it is none. */
+function droppedHeads(config: GqaConfig, teacher: GqaConfig): Narrowing | undefined {
+  const [from, to] = [gridOf(teacher), gridOf(config)];
+  const isPart = config.heads < teacher.heads && to.groups <= from.groups && to.members <= from.members;
+  return isPart ? { from, to } : undefined;
+}
+
+/** Rows of Q and columns of W_O of the channels given, rows of K and V of their groups. */
+function selectChannels(
+  { config, weights }: Pick<TeacherBlock, 'config' | 'weights'>,
+  channels: readonly number[],
+): Weights<Tensor<'float32'>> {
+  const { members, channels: headDim } = gridOf(gqaSchema.parse(config));
+  const groups = [...new Set(channels.map((channel) => Math.floor(channel / (members * headDim))))];
+  const kvRows = groups.flatMap((group) => Array.from({ length: headDim }, (_, i) => group * headDim + i));
+  const rows: Readonly<Record<string, readonly number[]>> = {
+    q: channels,
+    qBias: channels,
+    k: kvRows,
+    kBias: kvRows,
+    v: kvRows,
+    vBias: kvRows,
+  };
+  return Object.fromEntries(
+    Object.entries(weights).map(([name, tensor]) => {
+      if (name === 'o') return [name, gatherColumns(tensor, channels)];
+      return [name, rows[name] === undefined ? copy(tensor) : gatherRows(tensor, rows[name])];
+    }),
+  );
+}
 
 /** Queries, keys and values (batch, tokens, heads, headDim); queries and keys turned, the first token at `start`. */
 function projections(

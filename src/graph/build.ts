@@ -288,7 +288,7 @@ export const fused = (
   type: string,
   inputs: readonly (Value | undefined)[],
   attributes: Fused['attributes'],
-  outputs: readonly TensorType[],
+  outputs: Fused['outputs'],
 ): Value =>
   node(
     'fused',

@@ -20,8 +20,11 @@ export function encode(graph: Graph): Uint8Array {
     producerName: 'puzzle',
     graph: scope.finish(
       'graph',
-      Object.entries(graph.inputs).map(([name, value]) => valueInfo(name, value)),
+      Object.entries(graph.inputs).map(([name, { dtype, shape }]) =>
+        valueInfo(name, { dtype, shape: graph.shapes[name] ?? shape }),
+      ),
       Object.entries(graph.outputs),
+      { shapes: graph.shapes },
     ),
     opsetImport: [...scope.domains].map((domain) => ({ domain, version: domain === '' ? opset : 1 })),
   };
@@ -141,7 +144,7 @@ function emitLoop(node: Value<'loop'>, scope: Scope): void {
     'body',
     [variables[0]!, valueInfo(condition, conditionType), ...variables.slice(1)],
     results,
-    [valueInfo(proceeding, conditionType)],
+    { leading: [valueInfo(proceeding, conditionType)] },
   );
   const initial = scope.inputs(node).slice(0, state.length);
   scope.add('Loop', [scope.integer(steps), '', ...initial], scope.outputs(node), { body: graph });

@@ -6,6 +6,7 @@ import {
   describeType,
   sameShape,
   sameType,
+  type Extent,
   type OperatorAttributes,
   type OperatorKind,
   type Value,
@@ -15,6 +16,8 @@ export interface Graph {
   /** Every input the outputs depend on, by name; feeding others is an error of the runtime. */
   readonly inputs: Readonly<Record<string, Value<'input'>>>;
   readonly outputs: Readonly<Record<string, Value>>;
+  /** By name, the shapes of inputs and outputs that have symbolic axes; see `symbolicGraph`. */
+  readonly shapes: Readonly<Record<string, readonly Extent[]>>;
   /** Inputs before what uses them; nodes of loop bodies are inside their loop's attributes. */
   readonly nodes: readonly Value[];
 }
@@ -46,7 +49,7 @@ export function graph(outputs: Readonly<Record<string, Value>>): Graph {
     if (outputs[name] !== undefined) throw new RangeError(`${name} is the name of an input and of an output`);
     inputs[name] = node;
   }
-  return { inputs, outputs: merged, nodes };
+  return { inputs, outputs: merged, shapes: {}, nodes };
 }
 
 /** All values `roots` depend on, inputs before what uses them, except those for which `isOutside`. */

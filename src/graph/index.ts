@@ -48,5 +48,6 @@ export {
 export { encode } from './encode.ts';
 export { gradient } from './gradient.ts';
 export { graph, type Graph } from './graph.ts';
-export type { TensorType, Value } from './value.ts';
+export { symbolicGraph } from './symbolic.ts';
+export type { Extent, TensorType, Value } from './value.ts';
 export { trainingLoop, type TrainingScalars, type TrainingSpec } from './training-loop.ts';

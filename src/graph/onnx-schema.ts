@@ -48,10 +48,12 @@ export interface ValueInfoProto {
   readonly type: {
     readonly tensorType: {
       readonly elemType: number;
-      readonly shape: { readonly dim: readonly { readonly dimValue: number }[] };
+      readonly shape: { readonly dim: readonly DimensionProto[] };
     };
   };
 }
+
+export type DimensionProto = { readonly dimValue: number } | { readonly dimParam: string };
 
 /** AttributeProto.AttributeType. */
 export const attributeType = { float: 1, int: 2, string: 3, graph: 5, ints: 7 } as const;
@@ -112,7 +114,7 @@ const messages: Readonly<Record<string, Readonly<Record<string, FieldSpec>>>> = 
   TypeProto: { tensorType: [1, 'TensorTypeProto'] },
   TensorTypeProto: { elemType: [1, 'int32'], shape: [2, 'TensorShapeProto'] },
   TensorShapeProto: { dim: [1, 'DimensionProto', 'repeated'] },
-  DimensionProto: { dimValue: [1, 'int64'] },
+  DimensionProto: { dimValue: [1, 'int64'], dimParam: [2, 'string'] },
 };
 
 /** The message type that writes and reads a whole model. */

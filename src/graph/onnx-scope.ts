@@ -1,21 +1,30 @@
 /** Names, nodes and initializers of one ONNX graph while it is written; a loop's body sees the names around it. */
 import type { DType, Shape, Tensor } from '../tensor/tensor.ts';
+import type { Graph } from './graph.ts';
 import {
   attributeType,
   elementType,
   type AttributeProto,
+  type DimensionProto,
   type GraphProto,
   type NodeProto,
   type TensorProto,
   type ValueInfoProto,
 } from './onnx-schema.ts';
 import { outputTypes } from './types.ts';
-import type { FusedAttribute, OperatorKind, Value } from './value.ts';
+import type { Extent, FusedAttribute, OperatorKind, Value } from './value.ts';
 
 export type EmissionRule<K extends OperatorKind> = (node: Value<K>, scope: Scope) => void;
 export type EmissionRules = { readonly [K in OperatorKind]: EmissionRule<K> };
 
 type Attribute = FusedAttribute | GraphProto;
+interface FinishOptions {
+  /** Outputs before the others. */
+  readonly leading?: readonly ValueInfoProto[];
+  /** Shapes by name, of outputs that have symbolic ones. */
+  readonly shapes?: Graph['shapes'];
+}
+
 type NamedValue = readonly [name: string, value: Value];
 
 export class Scope {
@@ -78,7 +87,7 @@ export class Scope {
   outputs(node: Value): readonly string[] {
     const known = this.#names.get(node);
     if (known !== undefined) return known;
-    const names = outputTypes(node).map(() => this.fresh(node.op));
+    const names = outputTypes(node).map((type) => (type === undefined ? '' : this.fresh(node.op)));
     this.#names.set(node, names);
     return names;
   }
@@ -128,13 +137,16 @@ export class Scope {
     name: string,
     input: readonly ValueInfoProto[],
     outputs: readonly NamedValue[],
-    leading: readonly ValueInfoProto[] = [],
+    { leading = [], shapes = {} }: FinishOptions = {},
   ): GraphProto {
     for (const [outputName, value] of outputs) {
       const from = this.name(value);
       if (from !== outputName) this.add('Identity', [from], [outputName]);
     }
-    const output = [...leading, ...outputs.map(([outputName, value]) => valueInfo(outputName, value))];
+    const infos = outputs.map(([outputName, { dtype, shape }]) =>
+      valueInfo(outputName, { dtype, shape: shapes[outputName] ?? shape }),
+    );
+    const output = [...leading, ...infos];
     return { node: this.#nodes, name, initializer: this.#initializers, input, output };
   }
 }
@@ -147,13 +159,14 @@ const place = (value: Value): { readonly owner: Value; readonly index: number } 
 
 export const valueInfo = (
   name: string,
-  { dtype, shape }: { dtype: DType; shape: Shape },
+  { dtype, shape }: { dtype: DType; shape: readonly Extent[] },
 ): ValueInfoProto => ({
   name,
-  type: {
-    tensorType: { elemType: elementType[dtype], shape: { dim: shape.map((dimValue) => ({ dimValue })) } },
-  },
+  type: { tensorType: { elemType: elementType[dtype], shape: { dim: shape.map(dimension) } } },
 });
+
+const dimension = (extent: Extent): DimensionProto =>
+  typeof extent === 'number' ? { dimValue: extent } : { dimParam: extent };
 
 function attributeProto(name: string, value: Attribute): AttributeProto {
   if (typeof value === 'number') return { name, type: attributeType.int, i: value };

@@ -50,7 +50,7 @@ export function inferType<K extends OperatorKind>(
 }
 
 /** Types of everything a node computes; only loops and fused kernels have more than one output. */
-export function outputTypes(node: Value): readonly TensorType[] {
+export function outputTypes(node: Value): readonly (TensorType | undefined)[] {
   if (node.op === 'loop') return loopOutputs(node.attributes);
   if (node.op === 'fused') return node.attributes.outputs;
   return [node];
@@ -284,8 +284,9 @@ const typeRules: { readonly [K in OperatorKind]: TypeRule<K> } = {
     arity: 1,
     type: ([node], { index }) => {
       const outputs = outputTypes(node!);
-      require(index >= 0 && index < outputs.length, `there is no output ${index}`);
-      return outputs[index]!;
+      const type = outputs[index];
+      require(type !== undefined, `there is no output ${index}`);
+      return type;
     },
   },
   fused: { type: (_, { outputs }) => outputs[0]! },

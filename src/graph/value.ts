@@ -92,11 +92,14 @@ export interface Fused {
   readonly type: string;
   /** Whole numbers become INT, `{ float }` FLOAT, arrays INTS. */
   readonly attributes: Readonly<Record<string, FusedAttribute>>;
-  /** Types of all outputs, in the kernel's order; `result(value, i)` takes those after the first. */
-  readonly outputs: readonly TensorType[];
+  /** Types of all outputs, in the kernel's order, undefined where one is not wanted; `result(value, i)` takes those after the first. */
+  readonly outputs: readonly (TensorType | undefined)[];
   /** Which of the kernel's inputs, in its order, are given. */
   readonly present: readonly boolean[];
 }
+
+/** An axis of an input or output: how long it is, or the name of a length that each run chooses. */
+export type Extent = number | string;
 
 export type OperatorKind = keyof OperatorAttributes;
 

@@ -21,13 +21,15 @@ interface RunRequest {
   readonly kind: 'run';
   /** The session's key. */
   readonly program: string;
-  /** ONNX bytes, present the first time a worker meets the program. */
-  readonly bytes?: Uint8Array<ArrayBuffer>;
+  /** ONNX bytes or the path of a file, present the first time a worker meets the program. */
+  readonly model?: Uint8Array<ArrayBuffer> | string;
   /** Programs whose sessions make room for this one. */
   readonly evict: readonly string[];
   readonly feeds: Readonly<Record<string, Tensor | ResidentId>>;
   /** Outputs that stay in the worker; the rest is transferred back. */
   readonly keep: Readonly<Record<string, ResidentId>>;
+  /** Outputs that are written into tensors held already. */
+  readonly into: Readonly<Record<string, ResidentId>>;
 }
 
 export type Request =

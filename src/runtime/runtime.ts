@@ -4,7 +4,7 @@ import { graph, input, reshape, type Graph, type TensorType } from '../graph/ind
 import type { DType, Shape, Tensor } from '../tensor/tensor.ts';
 import { PuzzleError } from '../util/errors.ts';
 import { installHint, type Device } from './device.ts';
-import { checkFeeds, programOf, type Program } from './program.ts';
+import { checkFeeds, outputType, programOf, type Lengths, type Program } from './program.ts';
 import type { ResidentId } from './protocol.ts';
 import { WorkerClient } from './worker-client.ts';
 
@@ -31,13 +31,18 @@ export type Feeds = Readonly<Record<string, Tensor | Resident>>;
 export interface RunOptions<K extends string = never> {
   /** Outputs that stay in the worker. */
   readonly keep?: readonly K[];
+  /**
+   * Outputs written in place into residents of the same type. A kernel that is given the same resident as input and as
+   * output, such as attention its KV cache, then copies nothing. CPU only.
+   */
+  readonly into?: Readonly<Record<string, Resident>>;
   /** The worker to run in; default: the one that holds the resident feeds, else the first one free. */
   readonly worker?: number;
   /** Move the host tensors among the feeds instead of copying them: their buffers are detached. */
   readonly transfer?: boolean;
 }
 
-/** Outputs by name: kept ones as residents, all others as tensors. */
+/** Outputs by name: kept ones as residents, all others as tensors; none that went into residents. */
 export type RunResult<K extends string = never> = { readonly [name in K]: Resident } & {
   readonly [name: string]: Tensor;
 };
@@ -52,13 +57,13 @@ export interface Runtime {
   /** Moves a tensor into a worker (default: the first); the caller's buffer is detached, unless shared or a part. */
   upload(tensor: Tensor, worker?: number): Promise<Resident>;
   /**
-   * Runs a graph, compiled at first use and found again by content. A run cannot be interrupted, so keep it within
+   * Runs a graph or the program of an ONNX file, compiled at first use and found again by content. A run cannot be interrupted, so keep it within
    * seconds. Host feeds are read when the job starts: leave them unchanged until it resolves.
    * @throws RangeError when feeds do not fit; PuzzleError `out-of-memory`, `worker-lost`; Error naming the graph when
    *   the device refuses it.
    */
   run<const K extends string = never>(
-    graph: Graph,
+    graph: Graph | Program,
     feeds: Feeds,
     options?: RunOptions<K>,
   ): Promise<RunResult<K>>;
@@ -98,6 +103,14 @@ interface Place {
   readonly sessions: Set<string>;
 }
 
+interface RunJob<K extends string> {
+  readonly program: Program;
+  readonly feeds: Feeds;
+  readonly lengths: Lengths;
+  readonly options: RunOptions<K>;
+}
+
+/** A run that waits for a worker. */
 interface Job {
   readonly start: (place: Place) => void;
   readonly reject: (error: Error) => void;
@@ -151,15 +164,17 @@ class WorkerRuntime implements Runtime {
   }
 
   async run<const K extends string = never>(
-    graph: Graph,
+    graph: Graph | Program,
     feeds: Feeds,
     options: RunOptions<K> = {},
   ): Promise<RunResult<K>> {
-    const program = programOf(graph);
-    checkFeeds(program, feeds);
-    const unknown = options.keep?.find((name) => program.outputs[name] === undefined);
+    const program = 'hash' in graph ? graph : programOf(graph);
+    const lengths = checkFeeds(program, feeds);
+    const named = [...(options.keep ?? []), ...Object.keys(options.into ?? {})];
+    const unknown = named.find((name) => program.outputs[name] === undefined);
     if (unknown !== undefined) throw new RangeError(`${program.label}: it has no output ${unknown} to keep`);
-    const start = async (place: Place): Promise<RunResult<K>> => this.#runIn(place, program, feeds, options);
+    const job = { program, feeds, lengths, options };
+    const start = async (place: Place): Promise<RunResult<K>> => this.#runIn(place, job);
     const worker = options.worker ?? this.#workerOf(feeds) ?? (this.workers === 1 ? 0 : undefined);
     if (worker !== undefined) return start(this.#place(worker));
     return new Promise((resolve, reject) => {
@@ -199,32 +214,35 @@ class WorkerRuntime implements Runtime {
 
   async #runIn<K extends string>(
     place: Place,
-    program: Program,
-    feeds: Feeds,
-    { keep = [], transfer = false }: RunOptions<K>,
+    { program, feeds, lengths, options: { keep = [], into = {}, transfer = false } }: RunJob<K>,
   ): Promise<RunResult<K>> {
     const sent = Object.fromEntries(
       Object.entries(feeds).map(([name, feed]) => [name, this.#sendable(place, name, feed, transfer)]),
     );
     const kept = Object.fromEntries(
-      keep.map((name) => [name, this.#resident(place.index, program.outputs[name]!)]),
+      keep.map((name) => [name, this.#resident(place.index, outputType(program, name, lengths))]),
     );
+    const written = Object.entries(into).map(([name, resident]) => {
+      if (this.device !== 'cpu') throw new RangeError(`${this.device} writes no output in place`);
+      return [name, this.#sendable(place, name, resident, false)] as const;
+    });
     // Where outputs stay is compiled into sessions that keep them in GPU memory.
     const key = this.device === 'webgpu' ? [program.hash, ...keep.toSorted()].join(' ') : program.hash;
     const { isNew, evict } = this.#touch(place, key);
-    const bytes = isNew ? Uint8Array.from(program.bytes) : undefined;
+    const model = isNew ? copyOfModel(program) : undefined;
     const tensors = Object.values(sent).filter((feed) => typeof feed !== 'number');
     try {
       const answer = await place.client.send(
         {
           kind: 'run',
           program: key,
-          ...(bytes && { bytes }),
+          ...(model !== undefined && { model }),
           evict,
           feeds: sent,
           keep: Object.fromEntries(Object.entries(kept).map(([name, { id }]) => [name, id])),
+          into: Object.fromEntries(written) as Readonly<Record<string, ResidentId>>,
         },
-        [...buffersOf(tensors), ...(bytes ? [bytes.buffer] : [])],
+        [...buffersOf(tensors), ...(model instanceof Uint8Array ? [model.buffer] : [])],
       );
       for (const resident of Object.values(kept)) this.#residents.add(resident);
       return { ...answer, ...kept } as RunResult<K>;
@@ -273,6 +291,10 @@ class WorkerRuntime implements Runtime {
 /** Copies a tensor across the border of device memory. */
 const copyGraph = ({ dtype, shape }: TensorType): Graph =>
   graph({ copy: reshape(input('original', dtype, shape), shape) });
+
+/** Bytes that can be moved to a worker, or the path. */
+const copyOfModel = ({ model }: Program): Uint8Array<ArrayBuffer> | string =>
+  typeof model === 'string' ? model : Uint8Array.from(model);
 
 const isResident = (feed: Tensor | Resident): feed is Resident => 'worker' in feed;
 

@@ -61,11 +61,9 @@ const handlers: { readonly [K in Request['kind']]: (request: RequestOf<K>) => Pr
   },
 };
 
-async function run({ program, bytes, evict: evicted, feeds, keep }: RequestOf<'run'>): Promise<Answer> {
+async function run({ program, model, evict: evicted, feeds, keep, into }: RequestOf<'run'>): Promise<Answer> {
   for (const old of evicted) await evict(old);
-  if (bytes !== undefined) {
-    sessions.set(program, await InferenceSession.create(bytes, sessionOptions(options, Object.keys(keep))));
-  }
+  if (model !== undefined) sessions.set(program, await compile(model, Object.keys(keep)));
   const session = sessions.get(program);
   if (session === undefined) throw new Error('its compilation failed before');
   const outputs = await session.run(
@@ -75,14 +73,22 @@ async function run({ program, bytes, evict: evicted, feeds, keep }: RequestOf<'r
         typeof feed === 'number' ? residents.get(feed)! : toOrt(feed),
       ]),
     ),
+    Object.fromEntries(
+      session.outputNames.map((name) => [name, name in into ? residents.get(into[name]!)! : null]),
+    ),
   );
   for (const [name, resident] of Object.entries(keep)) residents.set(resident, outputs[name]!);
   return Object.fromEntries(
     Object.entries(outputs).flatMap(([name, output]) =>
-      keep[name] === undefined ? [[name, fromOrt(output)]] : [],
+      name in keep || name in into ? [] : [[name, fromOrt(output)]],
     ),
   );
 }
+
+const compile = async (model: Uint8Array | string, kept: readonly string[]): Promise<InferenceSession> =>
+  typeof model === 'string'
+    ? InferenceSession.create(model, sessionOptions(options, kept))
+    : InferenceSession.create(model, sessionOptions(options, kept));
 
 async function evict(program: string): Promise<void> {
   await sessions.get(program)?.release();
