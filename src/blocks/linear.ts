@@ -21,11 +21,12 @@ export const linear: Block<LinearConfig> = {
     Object.hasOwn(collapse, teacher.kind)
       ? undefined
       : `a teacher's ${teacher.kind} has no matrices to multiply`,
-  initialise(config, teacher) {
-    const reason = linear.refuses(config, teacher.config);
+  initialise(config, teacher, stream) {
+    const reason = linear.refuses(config, teacher.config, stream);
     if (reason !== undefined) throw new RangeError(reason);
     return { norm: copy(teacher.weights.norm!), linear: collapse[teacher.config.kind]!(teacher) };
   },
+  linearMap: { weights: (norm, linear) => ({ norm, linear }) },
   kvElementsPerToken: () => 0,
   operators: (_, { hidden }) => [
     { kind: 'norm', width: hidden },

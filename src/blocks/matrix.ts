@@ -68,6 +68,15 @@ export function poolRows(x: Matrix, size: number, count: number): Matrix {
   return float32(out, [count * size, ...x.shape.slice(1)]);
 }
 
+export function transposed(x: Matrix): Matrix {
+  const [rows, columns] = [x.shape[0]!, x.shape[1]!];
+  const out = new Float32Array(x.data.length);
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++)
+      out[column * rows + row] = x.data[row * columns + column]!;
+  return float32(out, [columns, rows]);
+}
+
 /** L2 norm of each column. */
 export function columnNorms(x: Matrix): Float64Array {
   const columns = x.shape[1]!;
@@ -77,3 +86,7 @@ export function columnNorms(x: Matrix): Float64Array {
 }
 
 export const copy = (x: Matrix): Matrix => float32(x.data.slice(), x.shape);
+
+/** A block's weights in arrays of their own. */
+export const copies = (weights: Readonly<Record<string, Matrix>>): Record<string, Matrix> =>
+  Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [name, copy(tensor)]));

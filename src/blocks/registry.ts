@@ -5,10 +5,11 @@ import { PuzzleError } from '../util/errors.ts';
 import type { Block } from './block.ts';
 import { gqa } from './gqa.ts';
 import { linear } from './linear.ts';
+import { lowRank } from './low-rank.ts';
 import { noOp } from './no-op.ts';
 import { swiglu } from './swiglu.ts';
 
-export const blocks: readonly Block[] = [gqa, swiglu, linear, noOp];
+export const blocks: readonly Block[] = [gqa, swiglu, linear, lowRank, noOp];
 
 const byKind: ReadonlyMap<string, Block> = new Map(blocks.map((block) => [block.kind, block]));
 

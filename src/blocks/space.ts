@@ -4,22 +4,32 @@ import { basename, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse, YAMLParseError } from 'yaml';
 import { z } from 'zod';
-import type { Architecture, BlockConfig, Slot } from '../model/architecture.ts';
+import type { Architecture, BlockConfig, Slot, StreamConfig } from '../model/architecture.ts';
 import { constraintsSchema } from '../search/constraint-schema.ts';
 import { PuzzleError } from '../util/errors.ts';
 import { checkAgainst } from '../util/json.ts';
-import { gqaSchema } from './gqa.ts';
+import { gqaSchema, type GqaConfig } from './gqa.ts';
 import { blockKey, blockOf } from './registry.ts';
 import { swigluSchema } from './swiglu.ts';
 
 /** Below 1 a share of the teacher's, else the number itself. */
 const size = z.union([z.number().gt(0).lt(1), z.int().positive()]);
 
+/** One size, several, or every multiple of one below the teacher's. */
+const sizes = z.union([size, z.array(size).min(1), z.strictObject({ every: size })]);
+
 const alternative = z.union([
   z.enum(['teacher', 'linear', 'no-op']),
-  z.strictObject({ swiglu: size }),
-  /** `divisors`: every smaller count that divides the teacher's. */
+  /** FFN channels. */
+  z.strictObject({ swiglu: sizes }),
+  /** KV heads merged, all query heads kept; `divisors`: every smaller count that divides the teacher's. */
   z.strictObject({ kvHeads: z.union([size, z.literal('divisors')]) }),
+  /** Heads dropped: so many query heads in so many KV groups. */
+  z.strictObject({ queryHeads: z.int().positive(), kvHeads: z.int().positive() }),
+  /** Heads dropped: `every` number of KV groups with every number of query heads in each, or those that divide. */
+  z.strictObject({ heads: z.enum(['every', 'divisors']) }),
+  /** The rank of a linear map; a share is one of the hidden size. */
+  z.strictObject({ lowRank: sizes }),
 ]);
 type Alternative = z.infer<typeof alternative>;
 
@@ -29,6 +39,10 @@ const spaceSchema = z.strictObject({
   description: z.string().optional(),
   /** Relative FFN widths are rounded to a multiple of this. */
   widthMultiple: z.int().positive().default(64),
+  /** Relative ranks are rounded to a multiple of this. */
+  rankMultiple: z.int().positive().default(16),
+  /** Whether blocks are trained by default: with dozens of alternatives a slot their closed forms are kept. */
+  distil: z.boolean().default(true),
   attention: alternatives,
   ffn: alternatives,
   /** Layers with alternatives of their own; of several entries for a layer the last one counts. */
@@ -101,7 +115,8 @@ export function parseSpace(text: string, path: string): SearchSpace {
     });
   }
   const fix =
-    'Alternatives are teacher, {swiglu: 0.5}, {swiglu: 768}, {kvHeads: 1}, {kvHeads: divisors}, linear, no-op.';
+    'Alternatives are teacher, linear, no-op, {swiglu: 0.5}, {swiglu: [768, 384]}, {swiglu: {every: 64}}, ' +
+    '{lowRank: 192} (as swiglu), {kvHeads: 1}, {kvHeads: divisors}, {queryHeads: 6, kvHeads: 3}, {heads: every}.';
   return { ...checkAgainst(spaceSchema, content, path, fix), path };
 }
 
@@ -112,7 +127,7 @@ export function parseSpace(text: string, path: string): SearchSpace {
  */
 export function alternativesOf(
   space: SearchSpace,
-  { slots }: Architecture,
+  { slots, stream }: Architecture,
 ): readonly (readonly BlockConfig[])[] {
   const layerCount = 1 + Math.max(...slots.map(({ layer }) => layer));
   const overrides = space.overrides.map(({ layers }, index) => layersOf(space, index, layers, layerCount));
@@ -125,7 +140,7 @@ export function alternativesOf(
       const key = `${field}: ${index}`;
       const refusal = refusals.get(key) ?? { value, reason: 'no layer has such a slot' };
       refusals.set(key, refusal);
-      const resolved = resolve(value, slot, space.widthMultiple);
+      const resolved = resolve(value, slot, stream, space);
       if (Array.isArray(resolved)) refusal.reason = undefined;
       else if (refusal.reason !== undefined) refusal.reason = resolved as string;
       return Array.isArray(resolved) ? (resolved as BlockConfig[]) : [];
@@ -193,12 +208,20 @@ function layersOf(
   return new Set(layers);
 }
 
+/** How relative sizes are rounded. */
+type Multiples = Pick<SearchSpace, 'widthMultiple' | 'rankMultiple'>;
+
 /** The blocks that an alternative means in a slot, or why it means none there. */
-function resolve(value: Alternative, slot: Slot, widthMultiple: number): readonly BlockConfig[] | string {
+function resolve(
+  value: Alternative,
+  slot: Slot,
+  stream: StreamConfig,
+  multiples: Multiples,
+): readonly BlockConfig[] | string {
   if (value === 'teacher') return [slot.block];
-  const wanted = candidates(value, slot, widthMultiple);
+  const wanted = candidates(value, slot, stream, multiples);
   if (typeof wanted === 'string') return wanted;
-  const refusals = wanted.map((config) => refusal(config, slot));
+  const refusals = wanted.map((config) => refusal(config, slot, stream));
   const held = wanted.filter((_, index) => refusals[index] === undefined);
   return held.length > 0 || wanted.length === 0 ? held : refusals[0]!;
 }
@@ -206,34 +229,64 @@ function resolve(value: Alternative, slot: Slot, widthMultiple: number): readonl
 function candidates(
   value: Exclude<Alternative, 'teacher'>,
   { block }: Slot,
-  widthMultiple: number,
+  { hidden }: StreamConfig,
+  { widthMultiple, rankMultiple }: Multiples,
 ): readonly BlockConfig[] | string {
   if (value === 'linear' || value === 'no-op') return [{ kind: value }];
+  if ('lowRank' in value)
+    return sizesOf(value.lowRank, hidden, rankMultiple).map((rank) => ({ kind: 'low-rank', rank }));
   if ('swiglu' in value) {
     const teacher = swigluSchema.safeParse(block).data;
     if (teacher === undefined) return `a ${block.kind} has no FFN width`;
-    const width =
-      value.swiglu >= 1
-        ? value.swiglu
-        : widthMultiple * Math.max(1, Math.round((value.swiglu * teacher.width) / widthMultiple));
-    // A share that rounds to the whole width or beyond is the teacher itself.
-    return value.swiglu < 1 && width >= teacher.width ? [] : [{ ...teacher, width }];
+    return sizesOf(value.swiglu, teacher.width, widthMultiple).map((width) => ({ ...teacher, width }));
   }
   const teacher = gqaSchema.safeParse(block).data;
   if (teacher === undefined) return `a ${block.kind} has no KV heads`;
+  if ('heads' in value) return headCounts(value.heads, teacher);
+  if ('queryHeads' in value) {
+    const { queryHeads: heads, kvHeads } = value;
+    if (heads % kvHeads !== 0) return `${heads} query heads do not share ${kvHeads} KV heads evenly`;
+    return [{ ...teacher, heads, kvHeads }];
+  }
   const counts =
     value.kvHeads === 'divisors'
-      ? Array.from({ length: teacher.kvHeads - 1 }, (_, i) => teacher.kvHeads - 1 - i).filter(
-          (count) => teacher.kvHeads % count === 0,
-        )
+      ? below(teacher.kvHeads).filter((count) => teacher.kvHeads % count === 0)
       : [value.kvHeads >= 1 ? value.kvHeads : value.kvHeads * teacher.kvHeads];
   if (!counts.every(Number.isInteger))
     return `${counts[0]} of the teacher's ${teacher.kvHeads} KV heads is no whole number`;
   return counts.map((kvHeads) => ({ ...teacher, kvHeads }));
 }
 
-function refusal(config: BlockConfig, slot: Slot): string | undefined {
+/** Sizes in numbers, largest first where they are `every`; shares that round to the whole or beyond are left out. */
+function sizesOf(wanted: z.infer<typeof sizes>, whole: number, multiple: number): readonly number[] {
+  const rounded = (share: number): number => multiple * Math.max(1, Math.round((share * whole) / multiple));
+  if (typeof wanted === 'number' || Array.isArray(wanted))
+    return [wanted].flat().flatMap((n) => {
+      const number = n < 1 ? rounded(n) : n;
+      return n < 1 && number >= whole ? [] : [number];
+    });
+  const { every } = wanted;
+  const step = every < 1 ? every * whole : every;
+  return below(Math.ceil(whole / step))
+    .map((count) => (every < 1 ? rounded(count * every) : count * step))
+    .filter((n) => n < whole);
+}
+
+/** Fewer KV groups, fewer query heads in each, or both; all but the teacher's own. */
+function headCounts(which: 'every' | 'divisors', teacher: GqaConfig): readonly BlockConfig[] {
+  const countsUpTo = (most: number): number[] =>
+    below(most + 1).filter((count) => which === 'every' || most % count === 0);
+  const all = countsUpTo(teacher.kvHeads).flatMap((kvHeads) =>
+    countsUpTo(teacher.heads / teacher.kvHeads).map((perGroup) => ({ heads: kvHeads * perGroup, kvHeads })),
+  );
+  return all.filter(({ heads }) => heads < teacher.heads).map((counts) => ({ ...teacher, ...counts }));
+}
+
+/** n - 1, ..., 1. */
+const below = (n: number): number[] => Array.from({ length: Math.max(0, n - 1) }, (_, i) => n - 1 - i);
+
+function refusal(config: BlockConfig, slot: Slot, stream: StreamConfig): string | undefined {
   const block = blockOf(config);
   if (!block.slots.includes(slot.kind)) return `${config.kind} does not go into a slot for ${slot.kind}`;
-  return block.refuses(config, slot.block);
+  return block.refuses(config, slot.block, stream);
 }

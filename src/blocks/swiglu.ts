@@ -1,8 +1,9 @@
 /** Gated FFN (SwiGLU, arXiv 2002.05202) of any width. */
 import { z } from 'zod';
 import { gemm, mul, silu } from '../graph/index.ts';
-import type { Block, TeacherBlock } from './block.ts';
-import { columnNorms, copy, gatherColumns, gatherRows } from './matrix.ts';
+import type { Block, Narrowing, TeacherBlock } from './block.ts';
+import { contributions, strongestChannels } from './contribution.ts';
+import { copies, copy, gatherColumns, gatherRows } from './matrix.ts';
 
 export const swigluSchema = z.strictObject({ kind: z.literal('swiglu'), width: z.int().positive() });
 export type SwigluConfig = z.infer<typeof swigluSchema>;
@@ -28,8 +29,18 @@ export const swiglu: Block<SwigluConfig> = {
     if (wide === undefined) return `a teacher's ${teacher.kind} has no channels to keep`;
     return width <= wide ? undefined : `the teacher's FFN is only ${wide} wide`;
   },
-  initialise({ width }, teacher) {
-    return selectChannels(teacher.weights, strongestChannels(width, teacher));
+  initialise(config, teacher, stream) {
+    const reason = swiglu.refuses(config, teacher.config, stream);
+    if (reason !== undefined) throw new RangeError(reason);
+    const part = swiglu.narrowing!(config, teacher.config);
+    if (part === undefined) return copies(teacher.weights);
+    return selectChannels(teacher, strongestChannels(part, contributions(teacher, teacher.weights.down!)));
+  },
+  narrowing({ width }, teacher): Narrowing | undefined {
+    const wide = swigluSchema.safeParse(teacher).data?.width;
+    if (wide === undefined || width >= wide) return undefined;
+    const grid = { groups: 1, channels: 1 };
+    return { from: { ...grid, members: wide }, to: { ...grid, members: width } };
   },
   selectChannels,
   kvElementsPerToken: () => 0,
@@ -44,7 +55,7 @@ export const swiglu: Block<SwigluConfig> = {
 };
 
 function selectChannels(
-  { norm, gate, up, down }: TeacherBlock['weights'],
+  { weights: { norm, gate, up, down } }: Pick<TeacherBlock, 'weights'>,
   channels: readonly number[],
 ): TeacherBlock['weights'] {
   return {
@@ -53,21 +64,4 @@ function selectChannels(
     up: gatherRows(up!, channels),
     down: gatherColumns(down!, channels),
   };
-}
-
-/**
- * Channels of the largest contribution C_i = mean |h_i| * ||W_down[:, i]|| (arXiv 2411.19146, sec. 3), in the
- * teacher's order.
- */
-function strongestChannels(width: number, { config, weights, meanAbsFeature }: TeacherBlock): number[] {
-  const reason = swiglu.refuses({ kind: 'swiglu', width }, config);
-  if (reason !== undefined) throw new RangeError(reason);
-  if (width === config.width) return Array.from({ length: width }, (_, channel) => channel);
-  if (meanAbsFeature === undefined)
-    throw new RangeError('ranking channels needs the mean |activation| of each');
-  const contribution = columnNorms(weights.down!).map((norm, channel) => norm * meanAbsFeature[channel]!);
-  return Array.from(contribution.keys())
-    .sort((a, b) => contribution[b]! - contribution[a]! || a - b)
-    .slice(0, width)
-    .sort((a, b) => a - b);
 }

@@ -46,7 +46,7 @@ export function narrowed(
   addProduct(cross, w0, gram);
   const fitted = nestedLeastSquares(dampened(gram), cross, order, widths);
   return widths.map((width, i) => ({
-    ...block.selectChannels!(weights, Array.from(order.subarray(0, width))),
+    ...block.selectChannels!({ config, weights }, Array.from(order.subarray(0, width))),
     [output]: toTensor(fitted[i]!),
   }));
 }

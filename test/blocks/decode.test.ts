@@ -27,7 +27,9 @@ const [batch, tokens] = [2, 7];
 const configs: readonly BlockConfig[] = [
   { kind: 'gqa', heads: 4, kvHeads: 2, headDim: 8 },
   { kind: 'gqa', heads: 4, kvHeads: 1, headDim: 8 },
+  { kind: 'gqa', heads: 3, kvHeads: 3, headDim: 8 },
   { kind: 'swiglu', width: 12 },
+  { kind: 'low-rank', rank: 5 },
   { kind: 'linear' },
 ];
 

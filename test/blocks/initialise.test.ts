@@ -115,6 +115,56 @@ test('a narrower FFN keeps the channels of the largest mean |h_i| * ||W_down[:, 
   expect(() => blockOf(narrow).initialise(narrow, { config: ffn, weights }, stream)).toThrow(RangeError);
 });
 
+test('fewer heads: the groups and heads of the largest contribution stay, and nothing else changes', async () => {
+  const weights = randomWeights(attention, stream, 8);
+  // Heads 0..5 in groups of two; their contributions, all of it in row 0 of W_O.
+  const strength = [1, 9, 5, 2, 3, 4];
+  weights.o!.data.fill(0);
+  strength.forEach((value, head) => (weights.o!.data[head * 4] = value));
+  const meanAbsFeature = new Float32Array(24).fill(1);
+  const fewer = { ...attention, heads: 2, kvHeads: 2 };
+  const made = blockOf(fewer).initialise(fewer, { config: attention, weights, meanAbsFeature }, stream);
+  const kept = [1, 2]; // head 1 of group 0, head 2 of group 1
+  expect(Array.from(made.o!.data.filter((value) => value !== 0))).toEqual([9, 5]);
+  expect(Array.from(made.q!.data)).toEqual(
+    kept.flatMap((h) => Array.from(weights.q!.data.slice(h * 48, h * 48 + 48))),
+  );
+  expect(Array.from(made.v!.data)).toEqual(Array.from(weights.v!.data.slice(0, 96)));
+  // The teacher with the other heads' columns of W_O cleared computes the same.
+  const cleared = float32(
+    weights.o!.data.map((value, i) => (kept.includes(Math.floor((i % 24) / 4)) ? value : 0)),
+    weights.o!.shape,
+  );
+  const x = randomStream(sample(attention, 6, 2));
+  expect(
+    distance(
+      await delta(sample(fewer, 6, 2), made, x),
+      await delta(sample(attention, 6, 2), { ...weights, o: cleared }, x),
+    ),
+  ).toBeLessThan(1e-6);
+});
+
+test('a low-rank map starts as the best approximation of the linear one', () => {
+  const weights = randomWeights(attention, stream, 9);
+  const teacher = { config: attention, weights };
+  const made = (rank: number): Weights<Tensor<'float32'>> =>
+    blockOf({ kind: 'low-rank' }).initialise({ kind: 'low-rank', rank }, teacher, stream);
+  const whole = blockOf({ kind: 'linear' }).initialise({ kind: 'linear' }, teacher, stream).linear!;
+  const errors = [1, 4, 8, 12].map((rank) => {
+    const { expand, reduce } = made(rank);
+    let error = 0;
+    for (let i = 0; i < 12; i++)
+      for (let j = 0; j < 12; j++) {
+        let value = 0;
+        for (let r = 0; r < rank; r++) value += expand!.data[i * rank + r]! * reduce!.data[r * 12 + j]!;
+        error += (value - whole.data[i * 12 + j]!) ** 2;
+      }
+    return error;
+  });
+  for (let i = 1; i < errors.length; i++) expect(errors[i]).toBeLessThan(errors[i - 1]!);
+  expect(errors.at(-1)).toBeLessThan(1e-10);
+});
+
 test.each([undefined, 40, 200])(
   'attention over runs of queries, window %s, agrees with the naive form',
   async (window) => {
@@ -129,8 +179,25 @@ test.each([undefined, 40, 200])(
 );
 
 test('what a teacher does not have cannot be kept', () => {
-  expect(blockOf(ffn).refuses({ kind: 'swiglu', width: 9 }, ffn)).toMatch(/only 8 wide/);
-  expect(blockOf(attention).refuses({ ...attention, kvHeads: 2 }, attention)).toMatch(/do not divide/);
-  expect(blockOf(attention).refuses({ ...attention, headDim: 8 }, attention)).toMatch(/headDim differs/);
-  expect(blockOf({ kind: 'linear' }).refuses({ kind: 'linear' }, { kind: 'no-op' })).toMatch(/no matrices/);
+  expect(blockOf(ffn).refuses({ kind: 'swiglu', width: 9 }, ffn, stream)).toMatch(/only 8 wide/);
+  expect(blockOf(attention).refuses({ ...attention, kvHeads: 2 }, attention, stream)).toMatch(
+    /do not divide/,
+  );
+  expect(blockOf(attention).refuses({ ...attention, headDim: 8 }, attention, stream)).toMatch(
+    /headDim differs/,
+  );
+  for (const [heads, kvHeads] of [
+    [8, 2],
+    [5, 1],
+    [3, 6],
+  ] as const)
+    expect(blockOf(attention).refuses({ ...attention, heads, kvHeads }, attention, stream)).toMatch(
+      /no part of/,
+    );
+  expect(blockOf({ kind: 'low-rank' }).refuses({ kind: 'low-rank', rank: 13 }, ffn, stream)).toMatch(
+    /above 12/,
+  );
+  expect(blockOf({ kind: 'linear' }).refuses({ kind: 'linear' }, { kind: 'no-op' }, stream)).toMatch(
+    /no matrices/,
+  );
 });

@@ -69,9 +69,9 @@ describe.each(blocks)('$kind', (block) => {
 
   test('it stands only in its slots, and its teacher is one it accepts', () => {
     fc.assert(
-      fc.property(samples, ({ slot, config, teacher }) => {
+      fc.property(samples, ({ slot, config, teacher, stream }) => {
         expect(block.slots).toContain(slot);
-        expect(block.refuses(config, teacher)).toBeUndefined();
+        expect(block.refuses(config, teacher, stream)).toBeUndefined();
       }),
     );
   });

@@ -31,6 +31,8 @@ export function referenceDelta(sample: Sample, weights: Weights<Tensor>, x: Tens
   if (config.kind === 'no-op') return rows.map((row) => row.map(() => 0));
   const normed = rows.map((row) => normalised(row, vector(weights.norm!), stream.normEpsilon));
   if (config.kind === 'linear') return normed.map((row) => times(weights.linear!, row));
+  if (config.kind === 'low-rank')
+    return normed.map((row) => times(weights.expand!, times(weights.reduce!, row)));
   if (config.kind === 'swiglu') {
     return normed.map((row) => {
       const up = times(weights.up!, row);

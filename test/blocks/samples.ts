@@ -52,11 +52,17 @@ const divisors = (n: number): number[] =>
 /** Keyed by kind; the laws demand a line for every registered block. */
 export const pairs: Readonly<Record<string, fc.Arbitrary<Pair>>> = {
   gqa: gqaTeacher.chain((teacher) =>
-    fc.constantFrom(...divisors(teacher.kvHeads)).map((kvHeads) => ({
-      slot: 'attention',
-      teacher,
-      config: { ...teacher, kvHeads },
-    })),
+    fc
+      .oneof(
+        fc.constantFrom(...divisors(teacher.kvHeads)).map((kvHeads) => ({ kvHeads })), // merged
+        fc
+          .record({
+            kvHeads: fc.integer({ min: 1, max: teacher.kvHeads }),
+            perGroup: fc.integer({ min: 1, max: teacher.heads / teacher.kvHeads }),
+          })
+          .map(({ kvHeads, perGroup }) => ({ kvHeads, heads: kvHeads * perGroup })), // dropped
+      )
+      .map((counts) => ({ slot: 'attention', teacher, config: { ...teacher, ...counts } })),
   ),
   swiglu: swigluTeacher.chain((teacher) =>
     fc.integer({ min: 1, max: teacher.width }).map((width) => ({
@@ -65,14 +71,15 @@ export const pairs: Readonly<Record<string, fc.Arbitrary<Pair>>> = {
       config: { kind: 'swiglu', width },
     })),
   ),
-  linear: replacement('linear'),
-  'no-op': replacement('no-op'),
+  linear: replacement({ kind: 'linear' }),
+  'low-rank': fc.integer({ min: 1, max: 4 }).chain((rank) => replacement({ kind: 'low-rank', rank })),
+  'no-op': replacement({ kind: 'no-op' }),
 };
 
-function replacement(kind: string): fc.Arbitrary<Pair> {
+function replacement(config: BlockConfig): fc.Arbitrary<Pair> {
   return fc.oneof(
-    gqaTeacher.map((teacher): Pair => ({ slot: 'attention', teacher, config: { kind } })),
-    swigluTeacher.map((teacher): Pair => ({ slot: 'ffn', teacher, config: { kind } })),
+    gqaTeacher.map((teacher): Pair => ({ slot: 'attention', teacher, config })),
+    swigluTeacher.map((teacher): Pair => ({ slot: 'ffn', teacher, config })),
   );
 }
 

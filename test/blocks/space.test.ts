@@ -12,8 +12,10 @@ const smol: Architecture = uniformArchitecture({
   ffn: { kind: 'swiglu', width: 1536 },
 });
 
-const labels = (groups: readonly (readonly BlockConfig[])[]): string[][] =>
-  groups.map((group) => group.map((config) => blockOf(config).label(config)));
+const labels = (groups: readonly (readonly BlockConfig[])[], teacher?: Architecture): string[][] =>
+  groups.map((group, slot) =>
+    group.map((config) => blockOf(config).label(config, teacher?.slots[slot]?.block)),
+  );
 
 const refusal = (run: () => unknown): PuzzleError => {
   try {
@@ -26,11 +28,40 @@ const refusal = (run: () => unknown): PuzzleError => {
 };
 
 test('every bundled space is valid and fits the models it is for', async () => {
-  expect(await bundledSpaces()).toEqual(expect.arrayContaining(['default', 'smollm2-135m']));
+  expect(await bundledSpaces()).toEqual(
+    expect.arrayContaining(['default', 'fine', 'smollm2-135m', 'smollm2-135m-fine']),
+  );
   for (const name of await bundledSpaces()) {
     const groups = alternativesOf(await loadSpace(name), smol);
-    for (const group of groups) expect(group.length).toBeGreaterThan(2);
+    for (const group of groups) expect(group.length).toBeGreaterThan(name.includes('fine') ? 19 : 2);
   }
+});
+
+test('the fine space of SmolLM2-135M: every head count, every 64 channels, names that differ', async () => {
+  const groups = alternativesOf(await loadSpace('smollm2-135m-fine'), smol);
+  const ranks = (sizes: readonly number[]): string[] => sizes.map((rank) => `rank${rank}`);
+  const heads = ['h6-kv3', 'h3-kv3', 'h6-kv2', 'h4-kv2', 'h2-kv2', 'h3-kv1', 'h2-kv1', 'h1-kv1'];
+  expect(labels(groups, smol).slice(0, 2)).toEqual([
+    ['kv3', ...heads, 'kv1', 'linear', ...ranks([384, 320, 256, 192, 128, 96, 64, 32]), 'no-op'],
+    [
+      ...Array.from({ length: 24 }, (_, i) => String(1536 - 64 * i)),
+      'linear',
+      ...ranks([384, 256, 192, 128, 64]),
+      'no-op',
+    ],
+  ]);
+});
+
+test('sizes may be shares, lists, or every multiple', () => {
+  const space = parseSpace(
+    `attention: [teacher, { heads: divisors }, { queryHeads: 4, kvHeads: 2 }, { lowRank: 0.25 }]
+ffn: [{ swiglu: { every: 0.25 } }, { swiglu: [500, 0.5] }, { lowRank: { every: 200 } }]`,
+    'own.yaml',
+  );
+  expect(labels(alternativesOf(space, smol), smol).slice(0, 2)).toEqual([
+    ['kv3', 'h3-kv3', 'h3-kv1', 'h1-kv1', 'h4-kv2', 'rank144'],
+    ['1152', '768', '384', '500', 'rank400', 'rank200'],
+  ]);
 });
 
 test('the default space: shares of the width, every divisor of the KV heads', async () => {
@@ -114,6 +145,20 @@ test.each([
     'overrides: 0: attention: 0',
     { kvHeads: 0.5 },
     /no whole number/,
+  ],
+  ['ffn: [{ lowRank: 577 }]', 'ffn: 0', { lowRank: 577 }, /no rank above 576/],
+  ['ffn: [{ heads: every }]', 'ffn: 0', { heads: 'every' }, /swiglu has no KV heads/],
+  [
+    'ffn: [teacher]\noverrides: [{ layers: [2], attention: [{ queryHeads: 8, kvHeads: 2 }] }]',
+    'overrides: 0: attention: 0',
+    { queryHeads: 8, kvHeads: 2 },
+    /no part of the teacher's 9 in 3/,
+  ],
+  [
+    'ffn: [teacher]\noverrides: [{ layers: [2], attention: [{ queryHeads: 5, kvHeads: 2 }] }]',
+    'overrides: 0: attention: 0',
+    { queryHeads: 5, kvHeads: 2 },
+    /evenly/,
   ],
   [
     'ffn: [teacher]\noverrides: [{ layers: [0, 3..4], ffn: [linear] }]',
