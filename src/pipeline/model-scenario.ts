@@ -43,7 +43,10 @@ export function modelScenario(input: ModelScenarioInput): Scenario {
   const fixed = usesOf(nonBlock);
   fixed[0]! += activationBytes + reserveBytes;
   const labels = alternatives.map((group, slot) =>
-    group.map((config): Blocks => ({ [architecture.slots[slot]!.kind]: blockOf(config).label(config) })),
+    group.map((config): Blocks => {
+      const { kind, block } = architecture.slots[slot]!;
+      return { [kind]: blockOf(config).label(config, block) };
+    }),
   );
   return {
     problem: {

@@ -150,7 +150,7 @@ export function picturedLayers({ prepared, scenario, solution }: SearchOutcome):
     const config = prepared.alternatives[slot]![position]!;
     const isTeacher = position === prepared.teacherChoice[slot];
     const pictured = {
-      label: blockOf(config).label(config),
+      label: blockOf(config).label(config, block),
       kind: isTeacher ? 'teacher' : config.kind,
       share: blockParameters(config, architecture.stream) / blockParameters(block, architecture.stream),
       ...(!isTeacher && { score: scenario.problem.groups[slot]!.alternatives[position]!.score }),

@@ -92,7 +92,7 @@ export async function* onePass(job: OnePassJob): AsyncGenerator<SlotProjections,
         if (!finished?.has(slot)) {
           const tick = (config: BlockConfig): void => {
             done += 1;
-            const note = `slot ${slot}: ${blockOf(config).label(config)}`;
+            const note = `slot ${slot}: ${blockOf(config).label(config, teacher.blocks[slot]!.config)}`;
             report({ kind: 'advanced', stage, done, note });
           };
           yield { slot, projections: await projectSlot(job, slot, at, tick) };

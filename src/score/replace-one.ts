@@ -97,7 +97,7 @@ export async function* scoreReplacements(job: ScoreJob): AsyncGenerator<SlotScor
           kind: 'advanced',
           stage: 'score',
           done,
-          note: `slot ${slot}: ${blockOf(config).label(config)}`,
+          note: `slot ${slot}: ${blockOf(config).label(config, teacher.blocks[slot]!.config)}`,
         });
       }
       yield { slot, scores };

@@ -19,11 +19,11 @@ export const distillCommand = defineCommand({
 });
 
 function blocksOf({ teacher }: Prepared, { records }: TrainedLibrary): readonly Record<string, unknown>[] {
-  return teacher.checkpoint.architecture.slots.flatMap(({ layer, kind }, slot) =>
+  return teacher.checkpoint.architecture.slots.flatMap(({ layer, kind, block }, slot) =>
     records[slot]!.map((record) => ({
       layer,
       slot: kind,
-      block: blockOf(record.config).label(record.config),
+      block: blockOf(record.config).label(record.config, block),
       ...record,
     })),
   );
@@ -35,10 +35,10 @@ function renderLibrary({ teacher }: Prepared, { records }: TrainedLibrary): stri
     string,
     { kind: string; block: string; losses: (readonly [number, number, number, number])[] }
   >();
-  teacher.checkpoint.architecture.slots.forEach(({ kind }, slot) => {
+  teacher.checkpoint.architecture.slots.forEach(({ kind, block: own }, slot) => {
     for (const { config, kept, losses } of records[slot]!) {
       if (kept === 'none') continue;
-      const block = blockOf(config).label(config);
+      const block = blockOf(config).label(config, own);
       const row = rows.get(`${kind} ${block}`) ?? { kind, block, losses: [] };
       const { paper = Number.NaN, closedForm = Number.NaN, distilled = Number.NaN } = losses;
       row.losses.push([paper, closedForm, distilled, losses.kept]);

@@ -43,11 +43,11 @@ interface BlockScoreDocument {
 }
 
 function scoresOf({ teacher }: Prepared, { scores }: ScoredLibrary): readonly BlockScoreDocument[] {
-  return teacher.checkpoint.architecture.slots.flatMap(({ layer, kind }, slot) =>
+  return teacher.checkpoint.architecture.slots.flatMap(({ layer, kind, block }, slot) =>
     scores[slot]!.map(({ config, kl, loss, agreement }) => ({
       layer,
       slot: kind,
-      block: blockOf(config).label(config),
+      block: blockOf(config).label(config, block),
       kl: meanInterval(kl),
       loss: meanInterval(loss),
       top1Agreement: meanInterval(agreement),
