@@ -4,6 +4,7 @@ import { PuzzleError } from '../util/errors.ts';
 import type { Architecture, Slot } from './architecture.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import {
+  layerShapes,
   slotWeightName,
   streamShapes,
   streamWeightNames,
@@ -97,7 +98,10 @@ function streamWeights({ architecture, file, naming, path }: CheckpointParts): C
 function slotWeights(parts: CheckpointParts, index: number): SlotWeights<StoredTensor> {
   const { architecture, file, naming, path, adapt } = parts;
   const slot = architecture.slots[index]!;
-  const shapes = teacherShapes(slot.block, architecture.stream);
+  const shapes =
+    naming === 'own'
+      ? teacherShapes(slot.block, architecture.stream)
+      : layerShapes(slot.block, architecture.stream, path);
   if (shapes === undefined) return ownWeights(file, index);
   return Object.fromEntries(
     Object.entries(shapes).map(([weight, shape]) => {

@@ -2,53 +2,83 @@
 import type { GgufFile, GgufValue } from '../tensor/index.ts';
 import { PuzzleError } from '../util/errors.ts';
 import type { Architecture, RopeScaling } from './architecture.ts';
+import { deciSlots, type DeciLayer } from './deci-layers.ts';
 import { families } from './families.ts';
 import { teacherSlots } from './teacher-slots.ts';
 import { streamWeightNames } from './weight-names.ts';
+
+/** The heterogeneous one; its blocks are a Llama's, where they are a teacher's. */
+export const heterogeneousArchitecture = 'deci';
+
+export interface GgufConfig {
+  readonly architecture: Architecture;
+  /** Whether rows of Q and K are ordered so that RoPE turns neighbours instead of halves. */
+  readonly pairsNeighbours: boolean;
+  /** Prefixes of the names of tensors that only stand in for something that is not there. */
+  readonly idle: readonly string[];
+}
 
 /**
  * Reads the architecture of an open GGUF file.
  * Throws `file-invalid` for metadata that is missing or of the wrong type, `unsupported-model`.
  */
-export async function readGgufConfig(file: GgufFile, path: string): Promise<Architecture> {
+export async function readGgufConfig(file: GgufFile, path: string): Promise<GgufConfig> {
   const metadata = new MetadataReader(file, path);
   const architecture = metadata.text('general.architecture');
-  const [name, family] = Object.entries(families).find(([, { gguf }]) => gguf === architecture) ?? [];
+  const isHeterogeneous = architecture === heterogeneousArchitecture;
+  const [name, family] =
+    Object.entries(families).find(([model, { gguf }]) =>
+      isHeterogeneous ? model === 'llama' : gguf === architecture,
+    ) ?? [];
   if (name === undefined || family === undefined) {
     throw unsupported(path, 'general.architecture', architecture, modelFix);
   }
   const key = (field: string): string => `${architecture}.${field}`;
   const hidden = metadata.number(key('embedding_length'));
-  const heads = metadata.perLayer(key('attention.head_count'));
-  const kvHeads = metadata.perLayer(key('attention.head_count_kv'), heads(0));
-  const widths = metadata.perLayer(key('feed_forward_length'));
+  const least = isHeterogeneous ? 0 : 1;
+  const heads = metadata.perLayer(key('attention.head_count'), least);
+  const kvHeads = metadata.perLayer(key('attention.head_count_kv'), least, heads(0));
+  const widths = metadata.perLayer(key('feed_forward_length'), least);
   const headDim = metadata.number(key('attention.key_length'), hidden / heads(0));
   const window = metadata.number(key('attention.sliding_window'), 0);
+  const layers = metadata.number(key('block_count'));
   refuseWhatWeDoNotCompute(metadata, key, headDim);
   const ropeScaling = await readRopeScaling(file, path);
-  return {
-    stream: {
-      family: name,
-      vocabularySize: vocabularySize(file, path),
-      hidden,
-      normEpsilon: metadata.number(key('attention.layer_norm_rms_epsilon')),
-      ropeTheta: metadata.number(key('rope.freq_base'), 10000),
-      ...(ropeScaling !== undefined && { ropeScaling }),
-      tiedEmbeddings: !file.tensors.has(streamWeightNames.gguf.head),
-      contextLength: metadata.number(key('context_length'), 2048),
-    },
-    slots: teacherSlots(metadata.number(key('block_count')), (layer) => ({
-      heads: heads(layer),
-      kvHeads: kvHeads(layer),
-      headDim,
-      family,
-      window: window > 0 ? window : undefined,
-      width: widths(layer),
-    })),
+  const sizesOf = (layer: number): DeciLayer => ({
+    heads: heads(layer),
+    kvHeads: kvHeads(layer),
+    width: widths(layer),
+  });
+  const { slots, idle } = isHeterogeneous
+    ? await deciSlots(
+        file,
+        path,
+        headDim,
+        Array.from({ length: layers }, (_, layer) => sizesOf(layer)),
+      )
+    : {
+        slots: teacherSlots(layers, (layer) => ({
+          ...sizesOf(layer),
+          headDim,
+          family,
+          window: window > 0 ? window : undefined,
+        })),
+        idle: [],
+      };
+  const stream = {
+    family: name,
+    vocabularySize: vocabularySize(file, path),
+    hidden,
+    normEpsilon: metadata.number(key('attention.layer_norm_rms_epsilon')),
+    ropeTheta: metadata.number(key('rope.freq_base'), 10000),
+    ...(ropeScaling !== undefined && { ropeScaling }),
+    tiedEmbeddings: !file.tensors.has(streamWeightNames.gguf.head),
+    contextLength: metadata.number(key('context_length'), 2048),
   };
+  return { architecture: { stream, slots }, pairsNeighbours: family.ggufPairsNeighbours, idle };
 }
 
-const modelFix = `Use a model of one of these: ${[...new Set(Object.values(families).map(({ gguf }) => gguf))].join(', ')}.`;
+const modelFix = `Use a model of one of these: ${[...new Set(Object.values(families).map(({ gguf }) => gguf)), heterogeneousArchitecture].join(', ')}.`;
 
 const unsupported = (path: string, key: string, value: unknown, fix: string): PuzzleError =>
   new PuzzleError('unsupported-model', `${path}: ${key} ${JSON.stringify(value)} is not supported.`, {
@@ -80,8 +110,8 @@ class MetadataReader {
     return this.#numeric(key, value);
   }
 
-  /** A number, or an array with one for each layer. */
-  perLayer(key: string, missing?: number): (layer: number) => number {
+  /** A number, or an array with one for each layer; `least` is the smallest that a layer may have. */
+  perLayer(key: string, least: number, missing?: number): (layer: number) => number {
     const value = this.#file.metadata.get(key);
     if (value?.type !== 'array') {
       const number = this.number(key, missing);
@@ -90,8 +120,8 @@ class MetadataReader {
     const numbers = value.value;
     return (layer) => {
       const item = numbers[layer];
-      if (typeof item !== 'number' || item <= 0)
-        throw this.#mistyped(`${key}[${layer}]`, 'a positive number', value);
+      if (typeof item !== 'number' || !Number.isInteger(item) || item < least)
+        throw this.#mistyped(`${key}[${layer}]`, `a whole number from ${least}`, value);
       return item;
     };
   }

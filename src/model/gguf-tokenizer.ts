@@ -5,11 +5,8 @@ import { preTokenizers, type PreTokenizer } from './pre-tokenizers.ts';
 import { createTokenizer, type Tokenizer } from './tokenizer.ts';
 import { splitComponent } from './tokenizer-json.ts';
 
-/** `tokenizer.ggml.token_type` of the tokens that need care. */
-const unknownType = 2;
-const controlType = 3;
-const userDefinedType = 4;
-const unusedType = 5;
+/** `tokenizer.ggml.token_type`. */
+export const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
 /** Throws `file-invalid` or `unsupported-tokenizer` naming the metadata key of `path` at fault. */
 export function ggufTokenizer(metadata: GgufMetadata, path: string): Tokenizer {
@@ -39,10 +36,12 @@ export function ggufTokenizer(metadata: GgufMetadata, path: string): Tokenizer {
     decoder: parts.decoder,
     model: parts.model,
   };
-  return createTokenizer(json, path, () => ({
+  const tokenizer = createTokenizer(json, path, () => ({
     'tokenizer.json': JSON.stringify(json),
     'tokenizer_config.json': `${JSON.stringify(config(metadata, vocabulary, addsBos === true), undefined, 2)}\n`,
   }));
+  const own = Array.from(metadata).filter(([key]) => key.startsWith('tokenizer.'));
+  return { ...tokenizer, gguf: new Map(own) };
 }
 
 interface Vocabulary {
@@ -106,7 +105,7 @@ function sentencePieceParts(metadata: GgufMetadata, vocabulary: Vocabulary, path
   if (scores === undefined) throw missing(path, 'tokenizer.ggml.scores');
   const prefixes = metadata.get('tokenizer.ggml.add_space_prefix')?.value !== false;
   const replace = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
-  const unknown = vocabulary.types?.indexOf(unknownType) ?? -1;
+  const unknown = vocabulary.types?.indexOf(tokenTypes.unknown) ?? -1;
   return {
     normalizer: {
       type: 'Sequence',
@@ -139,7 +138,7 @@ function sentencePieceParts(metadata: GgufMetadata, vocabulary: Vocabulary, path
  */
 function mergesByScore({ tokens, types }: Vocabulary, scores: readonly number[]): [string, string][] {
   const ids = new Map(tokens.map((token, id) => [token, id]));
-  const isMade = (id: number): boolean => types === undefined || types[id] === 1;
+  const isMade = (id: number): boolean => types === undefined || types[id] === tokenTypes.normal;
   return tokens
     .flatMap((token, id) =>
       isMade(id) ? waysToMake(token, ids).map((pair) => ({ pair, score: scores[id] ?? 0 })) : [],
@@ -165,7 +164,7 @@ const bytePairModel = ({ tokens, types }: Vocabulary): Record<string, unknown> =
   fuse_unk: false,
   byte_fallback: false,
   vocab: Object.fromEntries(
-    tokens.map((token, id) => [token, id] as const).filter(([, id]) => types?.[id] !== unusedType),
+    tokens.map((token, id) => [token, id] as const).filter(([, id]) => types?.[id] !== tokenTypes.unused),
   ),
 });
 
@@ -178,9 +177,9 @@ const addedTokens = ({ tokens, types }: Vocabulary): object[] =>
       lstrip: false,
       rstrip: false,
       normalized: false,
-      special: types?.[id] === controlType,
+      special: types?.[id] === tokenTypes.control,
     }))
-    .filter(({ id }) => types?.[id] === controlType || types?.[id] === userDefinedType);
+    .filter(({ id }) => types?.[id] === tokenTypes.control || types?.[id] === tokenTypes.userDefined);
 
 const startingWith = (token: { readonly id: number; readonly content: string }): object => ({
   type: 'TemplateProcessing',

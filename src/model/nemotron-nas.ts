@@ -18,6 +18,8 @@ const blockSchema = z.looseObject({
   }),
   ffn: z.looseObject({
     ffn_mult: positive.nullish(),
+    /** In place of `ffn_mult` for widths that it cannot give; vLLM reads it. */
+    intermediate_size: count.nullish(),
     no_op: z.boolean().nullish(),
     replace_with_linear: z.boolean().nullish(),
   }),
@@ -95,10 +97,13 @@ export function parseNemotronNasConfig(text: string, path: string): Architecture
           ...(typeof attention.window_length === 'number' && { window: attention.window_length }),
         };
       };
-      const ffnBlock = (): BlockConfig =>
-        typeof ffn.ffn_mult === 'number'
-          ? { kind: 'swiglu', width: widthOfMultiplier(ffn.ffn_mult, hidden) }
-          : fail(layer, 'ffn', ffn.ffn_mult, 'Give ffn_mult.');
+      const ffnBlock = (): BlockConfig => {
+        if (typeof ffn.ffn_mult === 'number')
+          return { kind: 'swiglu', width: widthOfMultiplier(ffn.ffn_mult, hidden) };
+        if (typeof ffn.intermediate_size === 'number')
+          return { kind: 'swiglu', width: ffn.intermediate_size };
+        return fail(layer, 'ffn', ffn.ffn_mult, 'Give ffn_mult.');
+      };
       const blockOf = (
         flags: { no_op?: boolean | null | undefined; replace_with_linear?: boolean | null | undefined },
         own: () => BlockConfig,

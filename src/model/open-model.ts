@@ -6,12 +6,11 @@ import { PuzzleError } from '../util/errors.ts';
 import { parseJson } from '../util/json.ts';
 import { parseArchitecture } from './architecture-file.ts';
 import { createCheckpoint, type Checkpoint } from './checkpoint.ts';
-import { families } from './families.ts';
 import { readGgufConfig, ropeFactorsName } from './gguf-config.ts';
 import { ggufTokenizer } from './gguf-tokenizer.ts';
-import { parseHuggingFaceConfig } from './huggingface-config.ts';
 import { contentIdentity } from './identity.ts';
-import { neighboursToHalves } from './rope-order.ts';
+import { parseModelConfig } from './model-config.ts';
+import { isTurned, neighboursToHalves } from './rope-order.ts';
 import { createTokenizer, type Tokenizer } from './tokenizer.ts';
 import type { Naming } from './weight-names.ts';
 
@@ -43,18 +42,17 @@ async function isFile(path: string): Promise<boolean> {
 async function openGgufModel(path: string): Promise<Checkpoint> {
   const file = await openGguf(path);
   try {
-    const architecture = await readGgufConfig(file, path);
-    const swaps = families[architecture.stream.family]?.ggufPairsNeighbours === true;
+    const { architecture, pairsNeighbours, idle } = await readGgufConfig(file, path);
     return createCheckpoint({
       path,
       architecture,
       identity: await contentIdentity([path]),
       file,
       naming: 'gguf',
-      ignored: new RegExp(`^${ropeFactorsName}$`),
-      ...(swaps && {
+      ignored: new RegExp(['^(?:', [`${ropeFactorsName}$`, ...idle].join('|'), ')'].join('')),
+      ...(pairsNeighbours && {
         adapt: (tensor, { block }, weight) =>
-          weight === 'q' || weight === 'k' ? neighboursToHalves(tensor, Number(block.headDim)) : tensor,
+          isTurned(weight) ? neighboursToHalves(tensor, Number(block.headDim)) : tensor,
       }),
       openTokenizer: async () => ggufTokenizer(file.metadata, path),
     });
@@ -68,7 +66,7 @@ async function openGgufModel(path: string): Promise<Checkpoint> {
 const huggingFaceLeftovers = /rotary_emb\.inv_freq$|^lm_head\.weight$/;
 
 const openHuggingFace = (folder: string): Promise<Checkpoint> =>
-  openFolder(folder, 'config.json', 'huggingFace', parseHuggingFaceConfig, huggingFaceLeftovers);
+  openFolder(folder, 'config.json', 'huggingFace', parseModelConfig, huggingFaceLeftovers);
 
 const openStudent = (folder: string): Promise<Checkpoint> =>
   openFolder(folder, 'architecture.json', 'own', parseArchitecture);

@@ -6,6 +6,7 @@
 
 const gpt2 = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
 const contractions = `(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])`;
+const theirContractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const modern = (digits: string): string =>
   String.raw`${contractions}|[^\r\n\p{L}\p{N}]?\p{L}+|${digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
 const anyDigit = String.raw`\p{N}`;
@@ -69,9 +70,17 @@ const wordPatterns: ReadonlySet<string> = new Set([
   ...Object.values(preTokenizers).flatMap(({ patterns }) => patterns),
   digitsPattern(false),
   // As tokenizer.json of Llama 3 and of Qwen 2 write them.
-  llama3.replace(contractions, "(?i:'s|'t|'re|'ve|'m|'ll|'d)"),
-  qwen2.replace(contractions, "(?i:'s|'t|'re|'ve|'m|'ll|'d)"),
+  llama3.replace(contractions, theirContractions),
+  qwen2.replace(contractions, theirContractions),
 ]);
 
 /** Whether a text may be cut at the space between two letters, see {@link wordPatterns}. */
 export const startsWordsAtSpaces = (pattern: string): boolean => wordPatterns.has(pattern);
+
+/** The name under which llama.cpp knows these patterns, the commonest where several mean the same. */
+export const preTokenizerName = (patterns: readonly string[], ignoreMerges: boolean): string | undefined => {
+  const wanted = patterns.map((pattern) => pattern.replace(theirContractions, contractions));
+  return Object.entries(preTokenizers).find(
+    ([, known]) => known.ignoreMerges === ignoreMerges && known.patterns.join('\0') === wanted.join('\0'),
+  )?.[0];
+};

@@ -1,6 +1,9 @@
 /** The two row orders of Q and K: halves (j, j + d/2), as Hugging Face has them, and neighbours (2j, 2j + 1). */
 import { float32, type Tensor } from '../tensor/index.ts';
 
+/** Whether RoPE turns what a weight of attention gives, so that the order of its rows matters. */
+export const isTurned = (weight: string): boolean => ['q', 'k', 'qBias', 'kBias'].includes(weight);
+
 /** Rows of each head from neighbours to halves: (heads * headDim, in) or (heads * headDim) -> same shape. */
 export const neighboursToHalves = (tensor: Tensor<'float32'>, headDim: number): Tensor<'float32'> =>
   reorderRows(tensor, headDim, (row) => (row % 2) * (headDim / 2) + Math.floor(row / 2));

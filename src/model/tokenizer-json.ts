@@ -15,6 +15,7 @@ export const tokenizerJsonSchema = z.looseObject({
       z.looseObject({
         id: z.int().nonnegative(),
         content: z.string(),
+        special: z.boolean().optional(),
         lstrip: z.boolean().optional(),
         rstrip: z.boolean().optional(),
       }),
@@ -89,15 +90,21 @@ const joinsSpaces = (json: TokenizerJson, preTokenizers: readonly Component[]): 
 const hasTokensAcrossSpaces = (vocab: TokenizerJson['model']['vocab']): boolean =>
   Object.keys(vocab).some((token) => /[^▁]▁/.test(token));
 
+/** The pattern of a `Split` whose matches and the rest are all pieces. */
+function isolatedPattern({ type, pattern, behavior, invert }: Component): string | undefined {
+  if (type !== 'Split' || behavior !== 'Isolated' || invert === true) return undefined;
+  return z.strictObject({ Regex: z.string() }).safeParse(pattern).data?.Regex;
+}
+
 /** Whether a text may be cut at the space between two letters and its parts encoded alone. */
 export function mayBeCutAtSpaces(json: TokenizerJson): boolean {
   const steps = json.pre_tokenizer ? flattened(json.pre_tokenizer).flatMap(exact) : [];
   const splits = steps.filter(({ type }) => type === 'Split');
   return (
     splits.length > 0 &&
-    splits.every(({ pattern, behavior, invert }) => {
-      const regex = z.strictObject({ Regex: z.string() }).safeParse(pattern).data?.Regex;
-      return behavior === 'Isolated' && invert !== true && regex !== undefined && startsWordsAtSpaces(regex);
+    splits.every((split) => {
+      const pattern = isolatedPattern(split);
+      return pattern !== undefined && startsWordsAtSpaces(pattern);
     }) &&
     steps.every(({ type, add_prefix_space }) =>
       type === 'ByteLevel' ? add_prefix_space !== true : type === 'Split',
@@ -108,4 +115,17 @@ export function mayBeCutAtSpaces(json: TokenizerJson): boolean {
       ({ content, lstrip, rstrip }) => lstrip !== true && rstrip !== true && !/\s/.test(content),
     )
   );
+}
+
+/**
+ * The patterns that cut a text, one after the other, before a byte-level encoding; undefined where the steps are not of
+ * that kind.
+ */
+export function splitPatterns(json: TokenizerJson): readonly string[] | undefined {
+  const steps = json.pre_tokenizer ? flattened(json.pre_tokenizer).flatMap(exact) : [];
+  const byteLevel = steps.at(-1);
+  if (byteLevel?.type !== 'ByteLevel' || byteLevel.use_regex !== false || byteLevel.add_prefix_space === true)
+    return undefined;
+  const patterns = steps.slice(0, -1).map(isolatedPattern);
+  return patterns.every((pattern) => pattern !== undefined) ? patterns : undefined;
 }

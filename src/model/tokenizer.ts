@@ -1,5 +1,6 @@
 /** Texts to token ids and back, through the tokenizers library of Hugging Face. */
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
+import type { GgufMetadata } from '../tensor/index.ts';
 import { PuzzleError } from '../util/errors.ts';
 import { checkAgainst } from '../util/json.ts';
 import { mayBeCutAtSpaces, prepared, tokenizerJsonSchema, type TokenizerJson } from './tokenizer-json.ts';
@@ -17,6 +18,8 @@ export interface Tokenizer {
   readonly vocabularySize: number;
   /** The files of the tokenizer, in the form of a Hugging Face folder. */
   files(): TokenizerFiles;
+  /** The `tokenizer.*` metadata of the GGUF file that it came from. */
+  readonly gguf?: GgufMetadata;
 }
 
 /** Content by file name. */

@@ -1,5 +1,6 @@
 /** What the weights of a model are called in each kind of file, and what shapes they have. */
 import type { Shape } from '../tensor/index.ts';
+import { PuzzleError } from '../util/errors.ts';
 import type { BlockConfig, Slot, SlotKind, StreamConfig } from './architecture.ts';
 
 /** Hugging Face folders and GGUF files speak of layers; ours of slots. */
@@ -20,9 +21,9 @@ export interface TeacherFfn extends BlockConfig {
 }
 
 type LayerNaming = Exclude<Naming, 'own'>;
-type LayerNames = Readonly<Record<string, Readonly<Record<LayerNaming, string>>>>;
+type LayerNames = Readonly<Record<string, Readonly<Partial<Record<LayerNaming, string>>>>>;
 
-/** By our blocks' names, the names within a layer. */
+/** By our blocks' names, the names within a layer. One matrix for a sub-layer is called as nemotron-nas and deci do. */
 const layerNames: Readonly<Record<SlotKind, LayerNames>> = {
   attention: {
     norm: { huggingFace: 'input_layernorm.weight', gguf: 'attn_norm.weight' },
@@ -35,12 +36,14 @@ const layerNames: Readonly<Record<SlotKind, LayerNames>> = {
     vBias: { huggingFace: 'self_attn.v_proj.bias', gguf: 'attn_v.bias' },
     qNorm: { huggingFace: 'self_attn.q_norm.weight', gguf: 'attn_q_norm.weight' },
     kNorm: { huggingFace: 'self_attn.k_norm.weight', gguf: 'attn_k_norm.weight' },
+    linear: { huggingFace: 'self_attn.linear_attn.weight', gguf: 'attn_output.weight' },
   },
   ffn: {
     norm: { huggingFace: 'post_attention_layernorm.weight', gguf: 'ffn_norm.weight' },
     gate: { huggingFace: 'mlp.gate_proj.weight', gguf: 'ffn_gate.weight' },
     up: { huggingFace: 'mlp.up_proj.weight', gguf: 'ffn_up.weight' },
     down: { huggingFace: 'mlp.down_proj.weight', gguf: 'ffn_down.weight' },
+    linear: { huggingFace: 'mlp.linear_mlp.weight' },
   },
 };
 
@@ -96,6 +99,25 @@ export function teacherShapes(
     return { norm: [hidden], gate: [width, hidden], up: [width, hidden], down: [hidden, width] };
   }
   return undefined;
+}
+
+/**
+ * Shapes of the weights that formats by layers have for a block: a teacher's, one matrix, or none.
+ * @throws PuzzleError `unsupported-model`
+ */
+export function layerShapes(
+  block: BlockConfig,
+  stream: StreamConfig,
+  path: string,
+): Readonly<Record<string, Shape>> {
+  if (block.kind === 'no-op') return {};
+  if (block.kind === 'linear') return { norm: [stream.hidden], linear: [stream.hidden, stream.hidden] };
+  const shapes = teacherShapes(block, stream);
+  if (shapes !== undefined) return shapes;
+  throw new PuzzleError('unsupported-model', `${path} cannot hold a block of kind ${block.kind}.`, {
+    at: path,
+    value: block,
+  });
 }
 
 /** Shapes of the weights that belong to no slot; no head where it is the embedding. */

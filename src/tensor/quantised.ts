@@ -3,17 +3,28 @@
  * Layouts as ggml defines them (ggml-common.h); products of these scales and codes are exact in float32, so results
  * are bit for bit those of ggml and of the Python package `gguf`.
  */
-import { halfTable } from './half.ts';
+import { encodeHalf, halfTable } from './half.ts';
 import type { Encoding } from './encoding.ts';
 
 const half = (bytes: Uint8Array, at: number): number => halfTable()[bytes[at]! | (bytes[at + 1]! << 8)]!;
 const signed = (byte: number): number => (byte << 24) >> 24;
 
-/** An encoding from the decoder of one block. */
+/** Writes a number as a half. */
+function putHalf(value: number, bytes: Uint8Array, at: number): void {
+  scratch[0] = value;
+  encodeHalf(scratch, scratchHalf);
+  bytes[at] = scratchHalf[0]! & 255;
+  bytes[at + 1] = scratchHalf[0]! >>> 8;
+}
+const scratch = new Float32Array(1);
+const scratchHalf = new Uint16Array(1);
+
+/** An encoding from the decoder of one block and, where we write it, the encoder. */
 const blocks = (
   blockElements: number,
   blockBytes: number,
   decodeBlock: (source: Uint8Array, at: number, target: Float32Array, to: number) => void,
+  encodeBlock?: (source: Float32Array, from: number, target: Uint8Array, at: number) => void,
 ): Encoding => ({
   blockElements,
   blockBytes,
@@ -22,17 +33,49 @@ const blocks = (
       decodeBlock(source, at, target, to);
     }
   },
+  ...(encodeBlock !== undefined && {
+    encode(source, target) {
+      for (let from = 0, at = 0; from < source.length; from += blockElements, at += blockBytes) {
+        encodeBlock(source, from, target, at);
+      }
+    },
+  }),
 });
 
-/** d: half, codes: 16 bytes, element j in the low and j + 16 in the high nibble; x = d (q - 8). */
-export const q4_0 = blocks(32, 18, (source, at, target, to) => {
-  const d = half(source, at);
-  for (let j = 0; j < 16; j++) {
-    const codes = source[at + 2 + j]!;
-    target[to + j] = d * ((codes & 15) - 8);
-    target[to + 16 + j] = d * ((codes >>> 4) - 8);
-  }
-});
+/**
+ * d: half, codes: 16 bytes, element j in the low and j + 16 in the high nibble; x = d (q - 8). Encoded so that the
+ * element of the largest magnitude is -8 d, as ggml does; decoding and encoding again changes nothing.
+ */
+export const q4_0 = blocks(
+  32,
+  18,
+  (source, at, target, to) => {
+    const d = half(source, at);
+    for (let j = 0; j < 16; j++) {
+      const codes = source[at + 2 + j]!;
+      target[to + j] = d * ((codes & 15) - 8);
+      target[to + 16 + j] = d * ((codes >>> 4) - 8);
+    }
+  },
+  (source, from, target, at) => {
+    const d = Math.fround(largest(source, from) / -8);
+    const inverse = inverseOf(d);
+    const code = (j: number): number =>
+      Math.min(15, Math.trunc(Math.fround(Math.fround(source[from + j]! * inverse) + 8.5)));
+    putHalf(d, target, at);
+    for (let j = 0; j < 16; j++) target[at + 2 + j] = code(j) | (code(j + 16) << 4);
+  },
+);
+
+/** 1 / d, or 0 where d rounds to the half 0, so that codes and scale vanish together. */
+const inverseOf = (d: number): number => (Math.abs(d) <= 2 ** -25 ? 0 : Math.fround(1 / d));
+
+/** The element of the largest magnitude of the 32 from `from` on; the first of equals. */
+function largest(source: Float32Array, from: number): number {
+  let found = 0;
+  for (let i = from; i < from + 32; i++) if (Math.abs(source[i]!) > Math.abs(found)) found = source[i]!;
+  return found;
+}
 
 /** d, m: half, codes as q4_0; x = d q + m. */
 export const q4_1 = blocks(32, 20, (source, at, target, to) => {
@@ -71,11 +114,27 @@ export const q5_1 = blocks(32, 24, (source, at, target, to) => {
   }
 });
 
-/** d: half, codes: 32 signed bytes; x = d q. */
-export const q8_0 = blocks(32, 34, (source, at, target, to) => {
-  const d = half(source, at);
-  for (let j = 0; j < 32; j++) target[to + j] = d * signed(source[at + 2 + j]!);
-});
+/**
+ * d: half, codes: 32 signed bytes; x = d q. Encoded so that the element of the largest magnitude is 127 d, ties away
+ * from zero, as ggml does; decoding and encoding again changes nothing.
+ */
+export const q8_0 = blocks(
+  32,
+  34,
+  (source, at, target, to) => {
+    const d = half(source, at);
+    for (let j = 0; j < 32; j++) target[to + j] = d * signed(source[at + 2 + j]!);
+  },
+  (source, from, target, at) => {
+    const d = Math.fround(Math.abs(largest(source, from)) / 127);
+    const inverse = inverseOf(d);
+    putHalf(d, target, at);
+    for (let j = 0; j < 32; j++) {
+      const scaled = Math.fround(source[from + j]! * inverse);
+      target[at + 2 + j] = Math.sign(scaled) * Math.floor(Math.abs(scaled) + 0.5);
+    }
+  },
+);
 
 /** Six-bit scale of sub-block j of 8 in a K block's 12 packed bytes. */
 const scaleK = (source: Uint8Array, at: number, j: number): number =>

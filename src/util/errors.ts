@@ -23,6 +23,8 @@ export const errorCodes = {
   'tokenizer-mismatch': 2,
   'text-invalid': 2,
   'text-too-short': 2,
+  'cannot-express': 2,
+  'run-unfinished': 2,
   'not-writable': 2,
   'disk-full': 2,
   busy: 2,

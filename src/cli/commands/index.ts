@@ -8,6 +8,7 @@ import { doctorCommand } from './doctor.ts';
 import { estimateCommand } from './estimate.ts';
 import { evaluateCommand } from './evaluate.ts';
 import { explainCommand } from './explain.ts';
+import { exportCommand } from './export.ts';
 import { frontCommand } from './front.ts';
 import { hwCommand } from './hw.ts';
 import { profileCommand } from './profile.ts';
@@ -20,6 +21,7 @@ export const commands: readonly Command[] = [
   distillCommand,
   scoreCommand,
   evaluateCommand,
+  exportCommand,
   estimateCommand,
   costCommand,
   hwCommand,
