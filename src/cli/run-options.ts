@@ -28,7 +28,12 @@ export const runOptions = {
     default: 8192,
     describe: 'Tokens that decide between starts and stop distillation',
   },
-  'score-tokens': { type: 'number', default: 4096, describe: 'Tokens to score every block on' },
+  'score-tokens': { type: 'number', default: 6144, describe: 'Tokens to score every block on' },
+  'selection-tokens': {
+    type: 'number',
+    default: 6144,
+    describe: 'Tokens that decide between assembled students',
+  },
   'eval-tokens': { type: 'number', default: 8192, describe: 'Tokens of each evaluation text' },
   'distil-steps': {
     type: 'number',
@@ -51,6 +56,7 @@ export interface RunArguments {
   readonly tokens: number;
   readonly validationTokens: number;
   readonly scoreTokens: number;
+  readonly selectionTokens: number;
   readonly evalTokens: number;
   readonly distilSteps?: number | undefined;
   readonly device: Device;
@@ -83,6 +89,7 @@ export async function withPreparedRun<T>(
         calibrationTokens: tokens(args.tokens, 'tokens'),
         validationTokens: tokens(args.validationTokens, 'validation-tokens'),
         scoreTokens: tokens(args.scoreTokens, 'score-tokens'),
+        selectionTokens: tokens(args.selectionTokens, 'selection-tokens'),
         evaluationTokens: tokens(args.evalTokens, 'eval-tokens'),
       },
       library: libraryOptions(args.distilSteps),

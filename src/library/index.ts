@@ -11,3 +11,4 @@ export {
 export { assemble, paperInitialisation, type BlockWeights } from './assemble.ts';
 export type { Ranking } from './closed-form.ts';
 export type { DistilOptions } from './distil.ts';
+export { defaultRefitOptions, refitStudent, type RefitOptions } from './refit.ts';

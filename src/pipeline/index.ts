@@ -1,8 +1,17 @@
 /** The pipeline: from a teacher and a request to a run's folder, through a store of finished jobs. */
 export { openStore, type Store } from './store.ts';
 export { bundledTeacher, checkpointSource, openTeacher, type Teacher } from './teacher.ts';
-export { distil, prepare, score, searchRun, type Prepared, type SearchOutcome } from './search-run.ts';
-export { type DamageMetric, type ScoredLibrary } from './score-stage.ts';
+export {
+  distil,
+  prepare,
+  score,
+  scoreMethods,
+  searchRun,
+  type Prepared,
+  type ScoreMethod,
+  type SearchOutcome,
+} from './search-run.ts';
+export { damageMetrics } from './damages.ts';
 export type { TrainedLibrary } from './library-stage.ts';
 export { runDocument, runName, writeRunFolder, type RunRecord } from './run-folder.ts';
 export { studentLine } from './report.ts';

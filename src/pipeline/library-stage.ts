@@ -5,17 +5,11 @@ import { z } from 'zod';
 import { blockOf, type Weights } from '../blocks/index.ts';
 import { buildLibrary, type BlockRecord, type BlockWeights, type LibraryOptions } from '../library/index.ts';
 import type { BlockConfig } from '../model/index.ts';
-import {
-  inMemory,
-  openSafetensors,
-  writeSafetensors,
-  type StoredTensor,
-  type Tensor,
-  type TensorFile,
-} from '../tensor/index.ts';
+import type { StoredTensor, Tensor } from '../tensor/index.ts';
 import type { Json } from '../util/hash.ts';
 import { checkAgainst } from '../util/json.ts';
 import type { ReportProgress } from '../util/progress.ts';
+import { loadWeights, storedWeights, writeWeights } from './block-file.ts';
 import { readJobJson, type FinishedJob, type JobDescription, type Store } from './store.ts';
 import type { Teacher } from './teacher.ts';
 import type { RunTexts } from './texts.ts';
@@ -121,8 +115,7 @@ async function writeBlock(
   weights: Weights<Tensor<'float32'>>,
 ): Promise<void> {
   await writeFile(join(folder, recordFile), `${JSON.stringify(record)}\n`);
-  const tensors = Object.entries(weights).map(([name, tensor]) => inMemory(name, tensor));
-  if (tensors.length > 0) await writeSafetensors(join(folder, weightsFile), tensors);
+  if (Object.keys(weights).length > 0) await writeWeights(join(folder, weightsFile), weights);
 }
 
 const loss = z
@@ -178,37 +171,13 @@ async function openLibrary(
   return {
     records,
     keys: jobs.map((row) => row.map(({ key }) => key)),
-    async stored(slot, config) {
-      if (blockOf(config).output === undefined) return {};
-      const path = await weightsPath(slot, config);
-      const { tensors } = await withTensors(path, async (file) => file);
-      // The file is open only while something is read: a student may have hundreds of blocks.
-      const reopened = ([name, tensor]: [string, StoredTensor]) =>
-        [
-          name,
-          { ...tensor, load: () => withTensors(path, (file) => file.tensors.get(name)!.load()) },
-        ] as const;
-      return Object.fromEntries([...tensors].map(reopened));
-    },
-    weights: async (slot, config) =>
-      withTensors(await weightsPath(slot, config), async ({ tensors }) => {
-        const loaded: Record<string, Tensor<'float32'>> = {};
-        for (const [name, tensor] of tensors) loaded[name] = await tensor.load();
-        return loaded;
-      }),
+    stored: async (slot, config) =>
+      blockOf(config).output === undefined ? {} : storedWeights(await weightsPath(slot, config)),
+    weights: async (slot, config) => loadWeights(await weightsPath(slot, config)),
     async meanAbsFeature(slot) {
       const { folder } = await finished(describe.statistics(slot));
       const bytes = await readFile(join(folder, featureFile));
       return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
     },
   };
-}
-
-async function withTensors<T>(path: string, use: (file: TensorFile) => Promise<T>): Promise<T> {
-  const file = await openSafetensors(path);
-  try {
-    return await use(file);
-  } finally {
-    await file.close();
-  }
 }

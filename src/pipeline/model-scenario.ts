@@ -9,12 +9,7 @@ import {
 } from '../hardware/index.ts';
 import type { Architecture, BlockConfig } from '../model/architecture.ts';
 import { tagsOf, type Blocks, type Measure, type Scenario } from '../search/index.ts';
-
-/** Damage of one alternative, by held-out sample; the teacher's own block has none. */
-export interface Damage {
-  readonly mean: number;
-  readonly samples: Float64Array;
-}
+import type { Damages } from './damages.ts';
 
 export interface ModelScenarioInput {
   readonly architecture: Architecture;
@@ -23,7 +18,7 @@ export interface ModelScenarioInput {
   /** Position of the teacher's own block, per slot. */
   readonly teacher: readonly number[];
   /** Per slot and alternative. */
-  readonly damages: readonly (readonly Damage[])[];
+  readonly damages: Damages;
   /** What a damage is, for people: `kl`. */
   readonly metric: string;
   readonly costs: CostTable;

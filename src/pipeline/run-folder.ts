@@ -85,7 +85,11 @@ export async function writeRunFolder(
   await writeFolderAtomically(fresh, async (temporary) => {
     for (const [name, content] of Object.entries(files)) await writeFile(join(temporary, name), content);
     const stage = { teacher, alternatives, library, texts: texts.evaluation, device: options.device };
-    await saveCandidate(stage, solution.choice, join(temporary, 'student'));
+    await saveCandidate(
+      stage,
+      { choice: solution.choice, weights: outcome.weights },
+      join(temporary, 'student'),
+    );
   });
   await explainingFailure(target, async () => {
     await rm(target, { recursive: true, force: true });

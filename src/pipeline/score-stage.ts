@@ -1,38 +1,20 @@
-/** The score stage: damages of every alternative by replace-one-block, one stored job per slot. */
+/** Replace-one scores as a stage: one stored job per block, so that a wider space scores only what is new in it. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { blockKey } from '../blocks/index.ts';
+import type { Execution } from '../execution/index.ts';
 import type { BlockConfig } from '../model/index.ts';
 import { scoreReplacements, type BlockScore } from '../score/index.ts';
 import { hashOf } from '../util/hash.ts';
 import { checkAgainst } from '../util/json.ts';
 import type { ReportProgress } from '../util/progress.ts';
 import type { TrainedLibrary } from './library-stage.ts';
-import type { Damage } from './model-scenario.ts';
 import { readJobJson, type JobDescription, type Store } from './store.ts';
 import type { Teacher } from './teacher.ts';
 import type { RunText } from './texts.ts';
 
 /** Raised when the same inputs give other scores. */
-const version = 1;
-
-/** What a block's damage may be measured by; all of them are smaller for a better block. */
-export const damageMetrics = ['kl', 'lm_loss', 'top1_disagreement'] as const;
-export type DamageMetric = (typeof damageMetrics)[number];
-
-const samplesOf: Readonly<Record<DamageMetric, (score: BlockScore) => readonly number[]>> = {
-  kl: ({ kl }) => kl,
-  lm_loss: ({ loss }) => loss,
-  top1_disagreement: ({ agreement }) => agreement.map((share) => 1 - share),
-};
-
-export interface ScoredLibrary {
-  /** Per slot and alternative. */
-  readonly scores: readonly (readonly BlockScore[])[];
-  /** The same, as the search takes them: what a block adds to the teacher's own value of the metric. */
-  damages(metric: DamageMetric): readonly (readonly Damage[])[];
-}
+const version = 2;
 
 export interface ScoreStageInput {
   readonly teacher: Teacher;
@@ -44,45 +26,70 @@ export interface ScoreStageInput {
   readonly device: string;
 }
 
-/** Scores whatever slots the store lacks. */
+/** A student in which blocks are replaced, in place of the teacher. */
+export interface ScoreBase {
+  /** Position of its block among the alternatives, per slot. */
+  readonly choice: readonly number[];
+  /** Runs with the student placed; called only when something is missing from the store. */
+  within<T>(use: (student: Execution) => Promise<T>): Promise<T>;
+}
+
+/** Position of an alternative. */
+export interface BlockPlace {
+  readonly slot: number;
+  readonly position: number;
+}
+
+/** Scores whatever of these blocks the store lacks; the answers are in the order of `places`. */
 export async function scoreStage(
   input: ScoreStageInput,
+  places: readonly BlockPlace[],
   store: Store,
   report: ReportProgress,
-): Promise<ScoredLibrary> {
+  base?: ScoreBase,
+): Promise<readonly BlockScore[]> {
   const { teacher, alternatives, library, text } = input;
-  const jobs = alternatives.map((_, slot) => describeJob(input, slot));
+  const jobs = places.map((place) => describeJob(input, place, base));
   const found = await Promise.all(jobs.map((job) => store.find(job)));
-  const finished = new Set(found.flatMap((job, slot) => (job === undefined ? [] : [slot])));
-  if (finished.size < alternatives.length) {
-    const scored = scoreReplacements({
-      teacher: await teacher.execution(),
-      alternatives,
-      weights: library.weights,
-      text,
-      finished,
-      report,
-    });
-    for await (const { slot, scores } of scored) {
-      await store.run(jobs[slot]!, (folder) =>
-        writeFile(join(folder, scoresFile), `${JSON.stringify(scores)}\n`),
-      );
-    }
+  const missing = alternatives.map((): number[] => []);
+  places.forEach(({ slot, position }, index) => {
+    if (found[index] === undefined && !missing[slot]!.includes(position)) missing[slot]!.push(position);
+  });
+  if (missing.some((positions) => positions.length > 0)) {
+    const execution = await teacher.execution();
+    const run = async (model: Execution): Promise<void> => {
+      const scored = scoreReplacements({
+        teacher: execution,
+        base: model,
+        alternatives: missing.map((positions, slot) =>
+          positions.map((position) => alternatives[slot]![position]!),
+        ),
+        weights: library.weights,
+        text,
+        report,
+      });
+      for await (const { slot, scores } of scored)
+        for (const [index, score] of scores.entries()) {
+          const job = describeJob(input, { slot, position: missing[slot]![index]! }, base);
+          await store.run(job, (folder) =>
+            writeFile(join(folder, scoreFile), `${JSON.stringify(samplesOf(score))}\n`),
+          );
+        }
+    };
+    await (base ? base.within(run) : run(execution));
   }
-  const scores = await Promise.all(jobs.map((job, slot) => readScores(store, job, alternatives[slot]!)));
-  return {
-    scores,
-    damages: (metric) =>
-      scores.map((slot, index) => {
-        const own = samplesOf[metric](slot[input.teacherChoice[index]!]!);
-        return slot.map((score) => damageOf(samplesOf[metric](score), own));
-      }),
-  };
+  return Promise.all(
+    jobs.map((job, index) => {
+      const { slot, position } = places[index]!;
+      return readScore(store, job, alternatives[slot]![position]!);
+    }),
+  );
 }
 
 function describeJob(
-  { teacher, alternatives, library, text, device }: ScoreStageInput,
-  slot: number,
+  { teacher, library, text, device }: ScoreStageInput,
+  { slot, position }: BlockPlace,
+  base: ScoreBase | undefined,
 ): JobDescription {
   return {
     stage: 'score',
@@ -91,39 +98,32 @@ function describeJob(
       teacher: teacher.checkpoint.identity,
       text: text.hash,
       slot,
-      blocks: hashOf(
-        alternatives[slot]!.map((config, index) => [blockKey(config), library.keys[slot]![index]!]),
-      ),
+      block: library.keys[slot]![position]!,
+      base:
+        base === undefined ? null : hashOf(base.choice.map((chosen, other) => library.keys[other]![chosen]!)),
       device,
     },
   };
 }
 
-const scoresFile = 'scores.json';
+const scoreFile = 'score.json';
 const samples = z.array(z.number()).min(1);
-const scoresSchema = z.array(
-  z.strictObject({
-    config: z.looseObject({ kind: z.string() }),
-    kl: samples,
-    loss: samples,
-    agreement: samples,
-  }),
-);
+const scoreSchema = z.strictObject({ kl: samples, loss: samples, agreement: samples });
 
-async function readScores(
+const samplesOf = ({ kl, loss, agreement }: BlockScore): z.infer<typeof scoreSchema> => ({
+  kl: [...kl],
+  loss: [...loss],
+  agreement: [...agreement],
+});
+
+async function readScore(
   store: Store,
   description: JobDescription,
-  alternatives: readonly BlockConfig[],
-): Promise<readonly BlockScore[]> {
+  config: BlockConfig,
+): Promise<BlockScore> {
   const job = await store.find(description);
   if (job === undefined) throw new Error(`job ${store.keyOf(description)} vanished from ${store.root}`);
-  const at = join(job.folder, scoresFile);
-  const content = await readJobJson(job, scoresFile);
-  const scores = checkAgainst(scoresSchema, content, at, 'Remove the store; it will be made again.');
-  return scores.map((score, index) => ({ ...score, config: alternatives[index]! }));
-}
-
-function damageOf(values: readonly number[], teacher: readonly number[]): Damage {
-  const added = Float64Array.from(values, (value, index) => value - teacher[index]!);
-  return { samples: added, mean: added.reduce((sum, value) => sum + value, 0) / added.length };
+  const at = join(job.folder, scoreFile);
+  const content = await readJobJson(job, scoreFile);
+  return { config, ...checkAgainst(scoreSchema, content, at, 'Remove the store; it will be made again.') };
 }

@@ -23,20 +23,24 @@ import { hashOf } from '../util/hash.ts';
 import { checkAgainst } from '../util/json.ts';
 import type { ReportProgress } from '../util/progress.ts';
 import type { TrainedLibrary } from './library-stage.ts';
+import type { RefittedBlocks } from './refit-stage.ts';
 import { readJobJson, type Store } from './store.ts';
 import type { Teacher } from './teacher.ts';
 import type { RunText } from './texts.ts';
 
 /** Raised when the same student gives other figures. */
-const version = 1;
+const version = 2;
 
 /** An architecture to try: a position among the alternatives of each slot. */
 export interface Candidate {
   readonly name: string;
   readonly choice: readonly number[];
-  /** `library` takes the trained blocks, `paper` the paper's initialisation of the same ones. */
-  readonly weights: 'library' | 'paper';
+  /** `library` takes the trained blocks, `paper` the paper's initialisation of the same ones, or all of them refitted. */
+  readonly weights: 'library' | 'paper' | RefittedBlocks;
 }
+
+export const weightsKey = (weights: Candidate['weights']): string =>
+  typeof weights === 'string' ? weights : weights.key;
 
 export interface EvaluatedCandidate extends Candidate {
   /** One per evaluation text, in their order. */
@@ -71,7 +75,7 @@ export async function studentStage(
         inputs: {
           teacher: input.teacher.checkpoint.identity,
           texts: input.texts.map(({ hash }) => hash),
-          weights: candidate.weights,
+          weights: weightsKey(candidate.weights),
           blocks: hashOf(candidate.choice.map((position, slot) => input.library.keys[slot]![position]!)),
           device: input.device,
         },
@@ -97,10 +101,10 @@ export async function studentStage(
   return evaluated;
 }
 
-/** Writes the weights of a choice as a folder of its own, holding one tensor at a time. */
+/** Writes the weights of a candidate as a folder of its own, holding one tensor at a time. */
 export async function saveCandidate(
   { teacher, alternatives, library }: StudentStageInput,
-  choice: readonly number[],
+  { choice, weights: source }: Pick<Candidate, 'choice'> & { readonly weights: 'library' | RefittedBlocks },
   folder: string,
 ): Promise<void> {
   const { checkpoint } = teacher;
@@ -110,9 +114,10 @@ export async function saveCandidate(
     slots: slots.map((slot, index) => ({ ...slot, block: alternatives[index]![choice[index]!]! })),
   };
   const weights = await Promise.all(
-    architecture.slots.map(async ({ block }, index) =>
-      sameBlock(block, slots[index]!.block) ? checkpoint.slot(index) : library.stored(index, block),
-    ),
+    architecture.slots.map(async ({ block }, index) => {
+      if (source !== 'library' && blockOf(block).output !== undefined) return source.stored(index);
+      return sameBlock(block, slots[index]!.block) ? checkpoint.slot(index) : library.stored(index, block);
+    }),
   );
   const tokenizer = await checkpoint.tokenizer();
   await saveStudent(
@@ -144,9 +149,7 @@ async function evaluateCandidate(
   predictions: Map<RunText, TextPredictions>,
 ): Promise<readonly Evaluation[]> {
   const teacher = await input.teacher.execution();
-  const placed = await placeCandidate(input, teacher, candidate);
-  try {
-    const student = withBlocks(teacher, placed);
+  return withCandidate(input, candidate, async (student) => {
     const evaluations: Evaluation[] = [];
     for (const text of input.texts) {
       const { ids, window } = text;
@@ -155,25 +158,29 @@ async function evaluateCandidate(
       evaluations.push(await evaluate(student, ids, { window, teacher: known }));
     }
     return evaluations;
-  } finally {
-    for (const block of placed.values()) await releaseBlock(teacher, block);
-  }
+  });
 }
 
-/** Places the blocks that differ from the teacher's beside it. */
-async function placeCandidate(
-  { teacher, alternatives, library }: StudentStageInput,
-  execution: Execution,
-  { choice, weights }: Candidate,
-): Promise<ReadonlyMap<number, PlacedBlock>> {
+/** Places the blocks of a candidate that differ from the teacher's beside it, for as long as `use` takes. */
+export async function withCandidate<T>(
+  { teacher, alternatives, library }: Pick<StudentStageInput, 'teacher' | 'alternatives' | 'library'>,
+  { choice, weights }: Omit<Candidate, 'name'>,
+  use: (student: Execution) => Promise<T>,
+): Promise<T> {
+  const execution = await teacher.execution();
+  const paper = paperInitialisation(teacher.source, library.meanAbsFeature);
   const source: BlockWeights =
-    weights === 'library' ? library.weights : paperInitialisation(teacher.source, library.meanAbsFeature);
+    weights === 'library' ? library.weights : weights === 'paper' ? paper : (slot) => weights.weights(slot);
   const placed = new Map<number, PlacedBlock>();
-  for (const [slot, { block }] of execution.architecture.slots.entries()) {
-    const config = alternatives[slot]![choice[slot]!]!;
-    if (sameBlock(config, block)) continue;
-    const tensors = blockOf(config).output === undefined ? {} : await source(slot, config);
-    placed.set(slot, await placeBlock(execution, config, tensors));
+  try {
+    for (const [slot, { block }] of execution.architecture.slots.entries()) {
+      const config = alternatives[slot]![choice[slot]!]!;
+      if (sameBlock(config, block) && typeof weights === 'string') continue;
+      const tensors = blockOf(config).output === undefined ? {} : await source(slot, config);
+      placed.set(slot, await placeBlock(execution, config, tensors));
+    }
+    return await use(withBlocks(execution, placed));
+  } finally {
+    for (const block of placed.values()) await releaseBlock(execution, block);
   }
-  return placed;
 }

@@ -17,6 +17,8 @@ export interface TextOptions {
   readonly calibrationTokens: number;
   readonly validationTokens: number;
   readonly scoreTokens: number;
+  /** After the score tokens of the same text. */
+  readonly selectionTokens: number;
   /** From the start of each evaluation text. */
   readonly evaluationTokens: number;
 }
@@ -33,8 +35,10 @@ export interface RunTexts {
   readonly calibration: RunText;
   /** Decides between starts and stops distillation. */
   readonly validation: RunText;
-  /** Damages are measured on it. */
+  /** Damages of blocks are measured on it. */
   readonly score: RunText;
+  /** Decides between assembled students. */
+  readonly selection: RunText;
   /** Reported figures, and nothing else. */
   readonly evaluation: readonly RunText[];
 }
@@ -63,12 +67,11 @@ export async function loadTexts(options: TextOptions, tokenizer: Tokenizer): Pro
   );
   if (all.count < 2) cutWindows(all.ids, window, 2, distil.name); // explains how many tokens two windows take
   const boundary = all.count - validating;
-  const part = (from: number, to: number): RunText =>
-    runText(distil.name, { window, count: to - from, ids: all.ids.slice(from * window, to * window) });
+  const whole = runText(distil.name, all);
   return {
-    calibration: part(0, boundary),
-    validation: part(boundary, all.count),
-    score: cut(scoreText === undefined ? score : await readSource(scoreText), options.scoreTokens),
+    calibration: windowsOf(whole, 0, boundary),
+    validation: windowsOf(whole, boundary, all.count),
+    ...scoreAndSelection(scoreText === undefined ? score : await readSource(scoreText), options, tokenizer),
     evaluation:
       evaluationTexts === undefined
         ? [cut(evaluation, options.evaluationTokens)]
@@ -77,6 +80,24 @@ export async function loadTexts(options: TextOptions, tokenizer: Tokenizer): Pro
           ),
   };
 }
+
+/** Windows for scores, then windows for the selection; a text shorter than asked is shared out in proportion. */
+function scoreAndSelection(
+  { name, text }: Source,
+  { window, scoreTokens, selectionTokens }: TextOptions,
+  tokenizer: Tokenizer,
+): Pick<RunTexts, 'score' | 'selection'> {
+  const ids = tokenizer.encode(text, scoreTokens + selectionTokens);
+  const count = Math.max(2, Math.floor(Math.min(ids.length, scoreTokens + selectionTokens) / window));
+  const all = runText(name, cutWindows(ids, window, count, name));
+  const share = scoreTokens / (scoreTokens + selectionTokens);
+  const boundary = Math.min(count - 1, Math.max(1, Math.round(count * share)));
+  return { score: windowsOf(all, 0, boundary), selection: windowsOf(all, boundary, count) };
+}
+
+/** Windows [from, to) of a text. */
+export const windowsOf = ({ name, window, ids }: RunText, from: number, to: number): RunText =>
+  runText(name, { window, count: to - from, ids: ids.slice(from * window, to * window) });
 
 interface Source {
   readonly name: string;

@@ -1,6 +1,6 @@
 /** `puzzle score`: the damage of every alternative, one replaced at a time. */
 import { blockOf } from '../../blocks/index.ts';
-import { distil, score, type Prepared, type ScoredLibrary } from '../../pipeline/index.ts';
+import { distil, score, type Prepared } from '../../pipeline/index.ts';
 import { meanInterval, type Interval } from '../../util/interval.ts';
 import { textTable } from '../../util/text-table.ts';
 import { formatNumber } from '../../util/units.ts';
@@ -42,7 +42,9 @@ interface BlockScoreDocument {
   readonly top1Agreement: Interval;
 }
 
-function scoresOf({ teacher }: Prepared, { scores }: ScoredLibrary): readonly BlockScoreDocument[] {
+type Scores = Awaited<ReturnType<typeof score>>;
+
+function scoresOf({ teacher }: Prepared, scores: Scores): readonly BlockScoreDocument[] {
   return teacher.checkpoint.architecture.slots.flatMap(({ layer, kind, block }, slot) =>
     scores[slot]!.map(({ config, kl, loss, agreement }) => ({
       layer,

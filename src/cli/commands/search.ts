@@ -1,9 +1,11 @@
 /** `puzzle search`: the main job on a model, or with `--library` the search alone. */
 import { join } from 'node:path';
 import type { Argv } from 'yargs';
+import { damageMetrics, scoreMethods, type ScoreMethod } from '../../pipeline/index.ts';
+import { PuzzleError } from '../../util/errors.ts';
 import type { Json } from '../../util/hash.ts';
 import { defineCommand, type CommandContext, type GlobalOptions } from '../command.ts';
-import { budgetOptions, hardwareOption, workloadOptions } from '../options.ts';
+import { budgetOptions, hardwareOption, wholeNumber, workloadOptions } from '../options.ts';
 import { runOptions, withPreparedRun } from '../run-options.ts';
 import { budgetsFrom, libraryOptions, solverOptions, solveOptionsOf } from '../scenario-source.ts';
 import { librarySearchOptions, searchLibrary } from './search-library.ts';
@@ -13,7 +15,25 @@ import { workloadFrom } from '../workload.ts';
 /** Budget of a search that names none: a student clearly smaller, and still close to its teacher. */
 const defaultBudget = { measure: 'parameters', limit: { kind: 'relative', factor: 0.8 } } as const;
 
-const metrics = ['kl', 'lm_loss', 'top1_disagreement'] as const;
+function minutesFrom(value: number): number {
+  if (value >= 0) return value;
+  throw new PuzzleError('bad-usage', '--minutes takes a number of at least 0.', {
+    at: '--minutes',
+    value,
+    fix: 'Give --minutes the time that trying students may take.',
+  });
+}
+
+/** One-pass scores are of the KL; any other metric is measured. */
+function scoresFrom({ metric, scores }: Pick<Arguments, 'metric' | 'scores'>): ScoreMethod {
+  if (metric === 'kl') return scores;
+  if (scores !== 'one-pass') return 'replace-one';
+  throw new PuzzleError('bad-usage', 'One-pass scores are of the KL only.', {
+    at: '--scores',
+    value: scores,
+    fix: 'Use --metric kl, or --scores replace-one.',
+  });
+}
 
 const options = (yargs: Argv<GlobalOptions>) =>
   yargs
@@ -25,8 +45,38 @@ const options = (yargs: Argv<GlobalOptions>) =>
     .options(solverOptions)
     .options(librarySearchOptions)
     .options({
-      metric: { choices: metrics, default: 'kl' as const, describe: "What a block's damage is measured by" },
-      seed: { type: 'number', default: 0, describe: 'Of the random architectures it is compared with' },
+      metric: {
+        choices: damageMetrics,
+        default: 'kl' as const,
+        describe: "What a block's damage is measured by",
+      },
+      scores: {
+        choices: scoreMethods,
+        default: 'hybrid' as const,
+        describe:
+          'How blocks are scored: one backward pass for all, each replaced alone in the teacher, or the first and then the blocks that matter truly',
+      },
+      rounds: {
+        type: 'number',
+        default: 2,
+        describe: 'Rounds of search in context: blocks scored in the student, the search solved again',
+      },
+      minutes: { type: 'number', describe: 'No further student is tried in context after this time' },
+      context: {
+        type: 'boolean',
+        default: true,
+        describe: 'Measure assembled students and learn how damages add up, beyond the sum of scores',
+      },
+      refit: {
+        type: 'boolean',
+        default: true,
+        describe: 'Refit the student on its own activations; kept only where it measures better',
+      },
+      seed: {
+        type: 'number',
+        default: 0,
+        describe: 'Of one-pass scores and of the random architectures it is compared with',
+      },
       compare: {
         type: 'boolean',
         default: true,
@@ -58,6 +108,15 @@ async function searchModel(args: Arguments, { print, report }: CommandContext): 
     hardware,
     budgets: given.length > 0 ? given : [defaultBudget],
     metric: args.metric,
+    scores: scoresFrom(args),
+    ...(args.context &&
+      args.metric === 'kl' && {
+        context: {
+          rounds: wholeNumber(args.rounds, 'rounds', 0, 100),
+          ...(args.minutes !== undefined && { minutes: minutesFrom(args.minutes) }),
+        },
+      }),
+    refit: args.refit && args.metric === 'kl',
     seed: args.seed,
     compare: args.compare,
     solve: solveOptionsOf(args),

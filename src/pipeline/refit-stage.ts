@@ -1,0 +1,70 @@
+/** The refit of a student as a stage: one stored job per slot, each resting on those before it. */
+import { join } from 'node:path';
+import { blockOf, type Weights } from '../blocks/index.ts';
+import { refitStudent, type RefitOptions } from '../library/index.ts';
+import type { Choice } from '../search/index.ts';
+import type { StoredTensor, Tensor } from '../tensor/index.ts';
+import { hashOf } from '../util/hash.ts';
+import type { ReportProgress } from '../util/progress.ts';
+import { loadWeights, storedWeights, writeWeights } from './block-file.ts';
+import type { JobDescription, Store } from './store.ts';
+import { withCandidate, type StudentStageInput } from './student-stage.ts';
+import type { RunText } from './texts.ts';
+
+/** Raised when the same student comes out otherwise. */
+const version = 1;
+
+/** Every block of a student that has weights, the teacher's own among them, with its output matrix refitted. */
+export interface RefittedBlocks {
+  /** Identifies the student. */
+  readonly key: string;
+  weights(slot: number): Promise<Weights<Tensor<'float32'>>>;
+  /** Unread. */
+  stored(slot: number): Promise<Weights<StoredTensor>>;
+}
+
+/** Refits whatever slots the store lacks. */
+export async function refitStage(
+  input: StudentStageInput,
+  choice: Choice,
+  text: RunText,
+  options: RefitOptions,
+  store: Store,
+  report: ReportProgress,
+): Promise<RefittedBlocks> {
+  const { teacher, alternatives, library, device } = input;
+  const blocks = hashOf(choice.map((position, slot) => library.keys[slot]![position]!));
+  const common = { teacher: teacher.checkpoint.identity, text: text.hash, blocks, ...options, device };
+  const job = (slot: number): JobDescription => ({ stage: 'refit', version, inputs: { ...common, slot } });
+  const pathOf = async (slot: number): Promise<string> =>
+    join((await store.find(job(slot)))!.folder, weightsFile);
+  const open = choice.flatMap((position, slot) =>
+    blockOf(alternatives[slot]![position]!).output === undefined ? [] : [slot],
+  );
+  const found = await Promise.all(open.map((slot) => store.find(job(slot))));
+  if (found.some((finished) => finished === undefined)) {
+    const execution = await teacher.execution();
+    await withCandidate(input, { choice, weights: 'library' }, async (student) => {
+      const slots = refitStudent({
+        teacher: execution,
+        student,
+        text,
+        options,
+        known: async (slot) =>
+          (await store.find(job(slot))) === undefined ? undefined : loadWeights(await pathOf(slot)),
+        report,
+      });
+      for await (const { slot, weights } of slots)
+        await store.run(job(slot), async (folder) => {
+          await writeWeights(join(folder, weightsFile), weights);
+        });
+    });
+  }
+  return {
+    key: hashOf({ version, ...common }),
+    weights: async (slot) => loadWeights(await pathOf(slot)),
+    stored: async (slot) => storedWeights(await pathOf(slot)),
+  };
+}
+
+const weightsFile = 'weights.safetensors';
