@@ -5,10 +5,14 @@ import type { ReportProgress } from '../util/progress.ts';
 export interface CommandContext {
   /** Prints the result: the document when `--json` was given, else the text. Call it once, at the end. */
   readonly print: (document: Readonly<Record<string, unknown>>, text: () => string) => void;
+  /** Writes a piece of the result as soon as it is there; nothing when `--json` was given. */
+  readonly stream: (text: string) => void;
   /** Progress goes to stderr. */
   readonly report: ReportProgress;
   /** Aborted by Ctrl-C; long work also may simply be killed, every finished job is kept. */
   readonly signal: AbortSignal;
+  /** From now on the command ends by itself once `signal` is aborted; only a second Ctrl-C ends it at once. */
+  readonly endsWhenAborted: () => void;
 }
 
 interface CommandDefinition<T> {

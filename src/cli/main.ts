@@ -17,8 +17,11 @@ export async function main(argv: readonly string[]): Promise<void> {
     if (json) process.stdout.write(`${JSON.stringify({ error: describeError(error) })}\n`);
     process.stderr.write(renderFailure(error));
   };
+  let waits = false;
   const onInterrupt = (): void => {
+    const isFirst = !interrupt.signal.aborted;
     interrupt.abort();
+    if (isFirst && waits) return;
     fail(
       new PuzzleError('interrupted', 'Interrupted.', {
         fix: 'Run the same command again: finished jobs are kept.',
@@ -26,14 +29,17 @@ export async function main(argv: readonly string[]): Promise<void> {
     );
     process.exit(130);
   };
-  process.once('SIGINT', onInterrupt);
-  process.once('SIGTERM', onInterrupt);
+  process.on('SIGINT', onInterrupt);
+  process.on('SIGTERM', onInterrupt);
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
     throw error;
   });
   try {
-    await parser(argv, { json, signal: interrupt.signal }).parseAsync();
+    const endsWhenAborted = (): void => {
+      waits = true;
+    };
+    await parser(argv, { json, signal: interrupt.signal, endsWhenAborted }).parseAsync();
   } catch (error) {
     fail(error);
   } finally {
@@ -44,7 +50,7 @@ export async function main(argv: readonly string[]): Promise<void> {
 
 function parser(
   argv: readonly string[],
-  { json, signal }: { json: boolean; signal: AbortSignal },
+  { json, ...interruption }: { json: boolean } & Pick<CommandContext, 'signal' | 'endsWhenAborted'>,
 ): Argv<GlobalOptions> {
   let cli = yargs([...argv])
     .scriptName('puzzle')
@@ -74,7 +80,10 @@ function parser(
         process.stdout.write(json ? `${JSON.stringify(document)}\n` : `${text().trimEnd()}\n`);
       };
       try {
-        await body({ print, report: progress.report, signal });
+        const stream: CommandContext['stream'] = (text) => {
+          if (!json) process.stdout.write(text);
+        };
+        await body({ print, stream, report: progress.report, ...interruption });
       } finally {
         progress.clear();
       }

@@ -1,3 +1,16 @@
 /** Models that continue texts: the decoder graph on fused kernels, sequences with a KV cache, sampling. */
-export { openDecoder, type Decoder } from './decoder.ts';
-export { openSequence, type Sequence } from './sequence.ts';
+export {
+  blockWeightName,
+  cachePorts,
+  decoderGraph,
+  refusesServing,
+  rotationName,
+  streamWeightName,
+  type DecoderDType,
+} from './decoder-graph.ts';
+export { headWidths, openDecoder, type Decoder } from './decoder.ts';
+export { endTokensOf } from './end-tokens.ts';
+export { generate, type Phase } from './generate.ts';
+export { describeDecoder, isOnnxFolder, onnxFiles, openOnnxFolder } from './onnx-folder.ts';
+export { openSequence } from './sequence.ts';
+export { textStream } from './text-stream.ts';

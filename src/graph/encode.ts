@@ -1,6 +1,6 @@
 /** A graph as the bytes of an ONNX model: one emission rule an operator. */
 import { loopBody, type Graph } from './graph.ts';
-import { elementType, modelProto, type ModelProto } from './onnx-schema.ts';
+import { elementType, modelProto, type ExternalData, type ModelProto } from './onnx-schema.ts';
 import { Scope, valueInfo, type EmissionRule, type EmissionRules } from './onnx-scope.ts';
 import type { OperatorKind, Reduction, Value } from './value.ts';
 
@@ -9,10 +9,17 @@ const opset = 20;
 /** IR version that came with that operator set (ONNX 1.15). */
 const irVersion = 9;
 
-/** The graph as an ONNX model. Deterministic: equal graphs give equal bytes. */
-export function encode(graph: Graph): Uint8Array {
+/**
+ * The graph as an ONNX model. Deterministic: equal graphs give equal bytes.
+ * @param external inputs that become weights of the model, by name
+ */
+export function encode(graph: Graph, external: ReadonlyMap<string, ExternalData> = new Map()): Uint8Array {
   const scope = Scope.root();
-  for (const [name, value] of Object.entries(graph.inputs)) scope.setName(value, name);
+  for (const [name, value] of Object.entries(graph.inputs)) {
+    scope.setName(value, name);
+    const data = external.get(name);
+    if (data !== undefined) scope.initialiseExternally(name, value, data);
+  }
   scope.claim(Object.entries(graph.outputs));
   for (const node of graph.nodes) scope.emit(node, rules);
   const model: ModelProto = {
@@ -20,8 +27,8 @@ export function encode(graph: Graph): Uint8Array {
     producerName: 'puzzle',
     graph: scope.finish(
       'graph',
-      Object.entries(graph.inputs).map(([name, { dtype, shape }]) =>
-        valueInfo(name, { dtype, shape: graph.shapes[name] ?? shape }),
+      Object.entries(graph.inputs).flatMap(([name, { dtype, shape }]) =>
+        external.has(name) ? [] : [valueInfo(name, { dtype, shape: graph.shapes[name] ?? shape })],
       ),
       Object.entries(graph.outputs),
       { shapes: graph.shapes },

@@ -46,6 +46,7 @@ export {
   where,
 } from './build.ts';
 export { encode } from './encode.ts';
+export type { ExternalData } from './onnx-schema.ts';
 export { gradient } from './gradient.ts';
 export { graph, type Graph } from './graph.ts';
 export { symbolicGraph } from './symbolic.ts';

@@ -40,7 +40,10 @@ export interface TensorProto {
   readonly dims: readonly number[];
   readonly dataType: number;
   readonly name: string;
-  readonly rawData: Uint8Array;
+  readonly rawData?: Uint8Array;
+  /** Where the data lies, with `dataLocation` saying so. */
+  readonly externalData?: readonly { readonly key: string; readonly value: string }[];
+  readonly dataLocation?: number;
 }
 
 export interface ValueInfoProto {
@@ -57,6 +60,16 @@ export type DimensionProto = { readonly dimValue: number } | { readonly dimParam
 
 /** AttributeProto.AttributeType. */
 export const attributeType = { float: 1, int: 2, string: 3, graph: 5, ints: 7 } as const;
+
+/** Where a tensor's bytes lie: little-endian, row-major, in a file beside the model. */
+export interface ExternalData {
+  readonly file: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** TensorProto.DataLocation. */
+export const dataLocation = { external: 1 } as const;
 
 /** TensorProto.DataType. */
 export const elementType: { readonly [D in DType]: number } = {
@@ -109,7 +122,10 @@ const messages: Readonly<Record<string, Readonly<Record<string, FieldSpec>>>> = 
     dataType: [2, 'int32'],
     name: [8, 'string'],
     rawData: [9, 'bytes'],
+    externalData: [13, 'StringStringEntryProto', 'repeated'],
+    dataLocation: [14, 'int32'],
   },
+  StringStringEntryProto: { key: [1, 'string'], value: [2, 'string'] },
   ValueInfoProto: { name: [1, 'string'], type: [2, 'TypeProto'] },
   TypeProto: { tensorType: [1, 'TensorTypeProto'] },
   TensorTypeProto: { elemType: [1, 'int32'], shape: [2, 'TensorShapeProto'] },

@@ -3,16 +3,18 @@ import type { DType, Shape, Tensor } from '../tensor/tensor.ts';
 import type { Graph } from './graph.ts';
 import {
   attributeType,
+  dataLocation,
   elementType,
   type AttributeProto,
   type DimensionProto,
+  type ExternalData,
   type GraphProto,
   type NodeProto,
   type TensorProto,
   type ValueInfoProto,
 } from './onnx-schema.ts';
 import { outputTypes } from './types.ts';
-import type { Extent, FusedAttribute, OperatorKind, Value } from './value.ts';
+import type { Extent, FusedAttribute, OperatorKind, TensorType, Value } from './value.ts';
 
 export type EmissionRule<K extends OperatorKind> = (node: Value<K>, scope: Scope) => void;
 export type EmissionRules = { readonly [K in OperatorKind]: EmissionRule<K> };
@@ -111,6 +113,17 @@ export class Scope {
   initialise(name: string, { dtype, shape, data }: Tensor): void {
     const rawData = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     this.#initializers.push({ dims: shape, dataType: elementType[dtype], name, rawData });
+  }
+
+  initialiseExternally(name: string, { dtype, shape }: TensorType, { file, offset, length }: ExternalData): void {
+    const place = { location: file, offset: String(offset), length: String(length) };
+    this.#initializers.push({
+      dims: shape,
+      dataType: elementType[dtype],
+      name,
+      externalData: Object.entries(place).map(([key, value]) => ({ key, value })),
+      dataLocation: dataLocation.external,
+    });
   }
 
   /** A list of int64 (axes, extents), shared by all who need the same. */

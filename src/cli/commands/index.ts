@@ -10,6 +10,7 @@ import { evaluateCommand } from './evaluate.ts';
 import { explainCommand } from './explain.ts';
 import { exportCommand } from './export.ts';
 import { frontCommand } from './front.ts';
+import { generateCommand } from './generate.ts';
 import { hwCommand } from './hw.ts';
 import { profileCommand } from './profile.ts';
 import { scoreCommand } from './score.ts';
@@ -21,6 +22,7 @@ export const commands: readonly Command[] = [
   distillCommand,
   scoreCommand,
   evaluateCommand,
+  generateCommand,
   exportCommand,
   estimateCommand,
   costCommand,
