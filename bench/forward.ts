@@ -4,6 +4,7 @@
  */
 import { blockOf } from '../src/blocks/index.ts';
 import {
+  checkpointSource,
   closeExecution,
   embed,
   forward,
@@ -14,7 +15,6 @@ import {
 } from '../src/execution/index.ts';
 import type { Execution, Windows } from '../src/execution/index.ts';
 import { openModel } from '../src/model/index.ts';
-import { checkpointSource } from '../src/pipeline/index.ts';
 import { openRuntime } from '../src/runtime/index.ts';
 import { writeFileAtomically } from '../src/util/atomic-file.ts';
 import { machine } from './machine.ts';

@@ -1,4 +1,5 @@
 /** A model on a runtime: open it, send streams through its slots, judge them at the head. */
+export { checkpointSource } from './checkpoint-source.ts';
 export { closeExecution, openExecution, placeBlock, releaseBlock, withBlocks } from './execution.ts';
 export type { Execution, PlacedBlock, WeightSource } from './execution.ts';
 export { embed, forward, namedInputs, runBlock, weightFeeds } from './stream.ts';

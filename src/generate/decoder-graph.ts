@@ -78,7 +78,9 @@ export const cachePorts = ({ slots }: Architecture): readonly CachePort[] =>
   });
 
 /** The first slot that the fused kernels cannot serve, and why. */
-export function refusesServing({ slots }: Architecture): { readonly slot: Slot; readonly reason: string } | undefined {
+export function refusesServing({
+  slots,
+}: Architecture): { readonly slot: Slot; readonly reason: string } | undefined {
   for (const slot of slots) {
     const block = blockOf(slot.block);
     if (block.decodeFeatures !== undefined && block.serve === undefined)

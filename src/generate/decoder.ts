@@ -49,7 +49,8 @@ export async function openDecoder(model: Execution, contextLength: number): Prom
   for (const [name, resident] of Object.entries(stream))
     weights[streamWeightName(name as keyof typeof stream)] = resident;
   for (const [slot, block] of blocks.entries())
-    for (const [name, resident] of Object.entries(block.weights)) weights[blockWeightName(slot, name)] = resident;
+    for (const [name, resident] of Object.entries(block.weights))
+      weights[blockWeightName(slot, name)] = resident;
   const tables: Resident[] = [];
   for (const headDim of headWidths(architecture)) {
     const rotation = rotationTables(headDim, contextLength, architecture.stream);
@@ -83,6 +84,10 @@ function requireServing(architecture: Architecture): void {
   throw new PuzzleError(
     'cannot-express',
     `The ${slot.kind} of layer ${slot.layer} cannot continue sequences: ${reason}.`,
-    { at: `layer ${slot.layer}: ${slot.kind}`, value: slot.block, fix: 'Evaluate the model instead: puzzle evaluate.' },
+    {
+      at: `layer ${slot.layer}: ${slot.kind}`,
+      value: slot.block,
+      fix: 'Evaluate the model instead: puzzle evaluate.',
+    },
   );
 }

@@ -39,7 +39,10 @@ export async function openSequence(decoder: Decoder, capacity: number): Promise<
         ...weights,
         ...past,
         [portNames.tokens]: int64(tokens, [1, tokens.length]),
-        [portNames.mask]: int64(new Array<number>(length + tokens.length).fill(1), [1, length + tokens.length]),
+        [portNames.mask]: int64(new Array<number>(length + tokens.length).fill(1), [
+          1,
+          length + tokens.length,
+        ]),
         [portNames.kept]: int64([kept], []),
       },
       { into: present, worker, transfer: true },

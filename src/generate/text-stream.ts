@@ -14,10 +14,7 @@ export interface TextStream {
  * @param decode text of token ids
  * @param before tokens that the text follows: some tokenizers drop a space at the very start
  */
-export function textStream(
-  decode: (ids: Iterable<number>) => string,
-  before: readonly number[],
-): TextStream {
+export function textStream(decode: (ids: Iterable<number>) => string, before: readonly number[]): TextStream {
   let shown: readonly number[] = before;
   let waiting: number[] = [];
   const flush = (): string => {

@@ -115,7 +115,11 @@ export class Scope {
     this.#initializers.push({ dims: shape, dataType: elementType[dtype], name, rawData });
   }
 
-  initialiseExternally(name: string, { dtype, shape }: TensorType, { file, offset, length }: ExternalData): void {
+  initialiseExternally(
+    name: string,
+    { dtype, shape }: TensorType,
+    { file, offset, length }: ExternalData,
+  ): void {
     const place = { location: file, offset: String(offset), length: String(length) };
     this.#initializers.push({
       dims: shape,

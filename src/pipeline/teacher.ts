@@ -1,6 +1,12 @@
 /** The teacher of a run: its checkpoint at once, its weights on a runtime only when some job needs them. */
 import { fileURLToPath } from 'node:url';
-import { closeExecution, openExecution, type Execution, type WeightSource } from '../execution/index.ts';
+import {
+  checkpointSource,
+  closeExecution,
+  openExecution,
+  type Execution,
+  type WeightSource,
+} from '../execution/index.ts';
 import { openModel, type Checkpoint } from '../model/index.ts';
 import { openRuntime } from '../runtime/index.ts';
 
@@ -39,11 +45,3 @@ export async function openTeacher(path: string, runtimeOptions: RuntimeOptions):
     },
   };
 }
-
-/** A checkpoint as the source of an execution's weights. */
-export const checkpointSource = (checkpoint: Checkpoint): WeightSource => ({
-  architecture: checkpoint.architecture,
-  streamWeight: (name) =>
-    ({ embedding: checkpoint.embedding, norm: checkpoint.finalNorm, head: checkpoint.head })[name](),
-  blockWeights: checkpoint.slotWeights,
-});

@@ -31,7 +31,10 @@ export function programOf(graph: Graph): Program {
   const label = `graph of ${Object.keys(graph.outputs).join(', ')} (${nodes.length} nodes)`;
   const ports = (values: Readonly<Record<string, TensorType>>): Program['inputs'] =>
     Object.fromEntries(
-      Object.entries(values).map(([name, { dtype, shape }]) => [name, { dtype, shape: shapes[name] ?? shape }]),
+      Object.entries(values).map(([name, { dtype, shape }]) => [
+        name,
+        { dtype, shape: shapes[name] ?? shape },
+      ]),
     );
   const program: Program = {
     label,
@@ -45,7 +48,10 @@ export function programOf(graph: Graph): Program {
 }
 
 /** The program in an ONNX file; its external data lies beside it. */
-export async function programOfFile(path: string, ports: Pick<Program, 'inputs' | 'outputs'>): Promise<Program> {
+export async function programOfFile(
+  path: string,
+  ports: Pick<Program, 'inputs' | 'outputs'>,
+): Promise<Program> {
   return { ...ports, label: path, hash: sha256(`${path}\0${sha256(await readFile(path))}`), model: path };
 }
 
@@ -63,7 +69,8 @@ export function checkFeeds({ label, inputs }: Program, feeds: Readonly<Record<st
     if (feed === undefined) throw new RangeError(`${label}: input ${name} is not fed`);
     type.shape.forEach((extent, axis) => {
       const length = feed.shape[axis];
-      if (typeof extent === 'string' && length !== undefined && !lengths.has(extent)) lengths.set(extent, length);
+      if (typeof extent === 'string' && length !== undefined && !lengths.has(extent))
+        lengths.set(extent, length);
     });
     const wanted = { ...type, shape: shapeWith(lengths, type.shape) };
     if (describe(feed) !== describe(wanted)) {

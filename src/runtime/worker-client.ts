@@ -1,6 +1,7 @@
 /** The host's end of one worker thread: sends requests, matches replies, notices its death. */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { errorCodes, PuzzleError } from '../util/errors.ts';
+import { startThread } from '../util/thread.ts';
 import type { Device } from './device.ts';
 import {
   Activity,
@@ -35,7 +36,11 @@ export class WorkerClient {
     const activity = new SharedArrayBuffer(Activity.bytes);
     new Int32Array(activity)[Activity.serving] = 1; // loading the native library counts, the worker resets it
     this.#onIdle = onIdle;
-    this.#worker = startWorker({ device, threads, activity });
+    this.#worker = startThread('./worker', import.meta.url, {
+      device,
+      threads,
+      activity,
+    } satisfies WorkerOptions);
     this.#worker.on('message', (reply: Reply) => this.#settle(reply));
     this.#worker.on('error', (cause) => this.#lose(cause));
     activities.add(activity);
@@ -102,16 +107,6 @@ const failureOf = (message: string): Error =>
         fix: 'Use fewer tokens at a time, or a smaller model.',
       })
     : new Error(message);
-
-/** Compiled code stands beside us as JavaScript; sources run directly (tests, bench) need tsx in the thread too. */
-function startWorker(workerData: WorkerOptions): Worker {
-  if (!import.meta.url.endsWith('.ts'))
-    return new Worker(new URL('./worker.js', import.meta.url), { workerData });
-  const tsx = import.meta.resolve('tsx/esm/api');
-  const source = new URL('./worker.ts', import.meta.url).href;
-  const start = `import('${tsx}').then(({ register }) => { register(); return import('${source}'); })`;
-  return new Worker(start, { eval: true, workerData });
-}
 
 /** The flags of every live worker. */
 const activities = new Set<SharedArrayBuffer>();

@@ -6,9 +6,9 @@ import {
   type Evaluation,
   type PairsResult,
 } from '../../evaluate/index.ts';
-import { closeExecution, openExecution, type Execution } from '../../execution/index.ts';
+import { checkpointSource, closeExecution, openExecution, type Execution } from '../../execution/index.ts';
 import { openModel, readTokens, type Checkpoint } from '../../model/index.ts';
-import { bundledTeacher, checkpointSource } from '../../pipeline/index.ts';
+import { bundledTeacher } from '../../pipeline/index.ts';
 import { openRuntime, type Runtime } from '../../runtime/index.ts';
 import { readText } from '../../tensor/index.ts';
 import { PuzzleError } from '../../util/errors.ts';

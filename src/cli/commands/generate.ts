@@ -1,5 +1,5 @@
 /** `puzzle generate`: continues a prompt with a student, a teacher, or an exported ONNX folder. */
-import { openExecution } from '../../execution/index.ts';
+import { checkpointSource, openExecution } from '../../execution/index.ts';
 import {
   endTokensOf,
   generate,
@@ -11,7 +11,6 @@ import {
   type Phase,
 } from '../../generate/index.ts';
 import { openModel, type Tokenizer } from '../../model/index.ts';
-import { checkpointSource } from '../../pipeline/index.ts';
 import { openRuntime, type Runtime } from '../../runtime/index.ts';
 import { errorCodes, PuzzleError } from '../../util/errors.ts';
 import { formatNumber } from '../../util/units.ts';
@@ -68,7 +67,10 @@ export const generateCommand = defineCommand({
       show(text.end());
       const document = { model: args.model, prompt: args.prompt, text: pieces.join('') };
       print({ schema: 'puzzle/generation@1', ...document, tokens, stop, prefill, decode }, () => '');
-      report({ kind: 'note', message: `${rate('prefill', prefill)}; ${rate('decode', decode)}; ended by ${stop}` });
+      report({
+        kind: 'note',
+        message: `${rate('prefill', prefill)}; ${rate('decode', decode)}; ended by ${stop}`,
+      });
       if (stop === 'interrupted') process.exitCode = errorCodes.interrupted;
     } finally {
       await runtime.close();
@@ -98,11 +100,15 @@ async function open(path: string, runtime: Runtime): Promise<Opened> {
 
 function within(value: number, flag: string, least: number, most: number): number {
   if (value >= least && value <= most) return value;
-  throw new PuzzleError('bad-usage', `--${flag} takes a number from ${least === 0 ? 0 : 'above 0'} to ${most}.`, {
-    at: `--${flag}`,
-    value,
-    fix: `Give --${flag} a number in that range.`,
-  });
+  throw new PuzzleError(
+    'bad-usage',
+    `--${flag} takes a number from ${least === 0 ? 0 : 'above 0'} to ${most}.`,
+    {
+      at: `--${flag}`,
+      value,
+      fix: `Give --${flag} a number in that range.`,
+    },
+  );
 }
 
 const rate = (name: string, { tokens, milliseconds, tokensPerSecond }: Phase): string =>
