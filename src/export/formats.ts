@@ -2,10 +2,12 @@
 import type { Exporter } from './exporter.ts';
 import { gguf } from './gguf.ts';
 import { huggingFace } from './hugging-face.ts';
+import { onnx } from './onnx.ts';
 
 export const formats = {
   hf: huggingFace,
   gguf,
+  onnx,
 } as const satisfies Record<string, Exporter>;
 
 export type ExportFormat = keyof typeof formats;
