@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { sameBlock } from '../blocks/index.ts';
 import type { Execution } from '../execution/index.ts';
 import type { BlockConfig } from '../model/index.ts';
 import { scoreReplacements, type BlockScore } from '../score/index.ts';
@@ -64,7 +65,11 @@ export async function scoreStage(
         alternatives: missing.map((positions, slot) =>
           positions.map((position) => alternatives[slot]![position]!),
         ),
-        weights: library.weights,
+        // In a student, the teacher's own block is an alternative like any other.
+        weights: (slot, config) =>
+          sameBlock(config, teacher.checkpoint.architecture.slots[slot]!.block)
+            ? teacher.source.blockWeights(slot)
+            : library.weights(slot, config),
         text,
         report,
       });
