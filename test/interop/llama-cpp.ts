@@ -25,6 +25,16 @@ export async function inLlamaCpp<T>(
 
 /** Log-probability of each token but the first, given those before it in the window. */
 export async function tokenLogProbabilities(model: LlamaModel, window: Int32Array): Promise<number[]> {
+  const next = await nextLogProbabilities(model, window.subarray(0, -1));
+  return Array.from(window.subarray(1), (token, i) => next[i]!.get(token) ?? Number.NEGATIVE_INFINITY);
+}
+
+/** Log-probabilities of what follows each token of the window, or only the last one, likeliest first. */
+export async function nextLogProbabilities(
+  model: LlamaModel,
+  window: Int32Array,
+  onlyLast = false,
+): Promise<ReadonlyMap<number, number>[]> {
   // One thread: ggml's threads wait for each other by spinning, which a busy machine punishes.
   const context = await model.createContext({
     contextSize: window.length + 8,
@@ -32,16 +42,44 @@ export async function tokenLogProbabilities(model: LlamaModel, window: Int32Arra
     threads: 1,
   });
   try {
-    const tokens = Array.from(window) as Token[];
     const untouched = { temperature: 1, topK: 0, topP: 1, minP: 0 };
+    const wanted = { generateNext: { probabilities: true, options: untouched } } as const;
     const outputs = await context
       .getSequence()
       .controlledEvaluate(
-        tokens
-          .slice(0, -1)
-          .map((token) => [token, { generateNext: { probabilities: true, options: untouched } }]),
+        (Array.from(window) as Token[]).map((token, i) =>
+          onlyLast && i < window.length - 1 ? token : [token, wanted],
+        ),
       );
-    return tokens.slice(1).map((token, i) => Math.log(outputs[i]?.next.probabilities?.get(token) ?? 0));
+    return outputs.flatMap((output) => {
+      const probabilities = output?.next.probabilities;
+      if (probabilities === undefined) return [];
+      return [new Map([...probabilities].map(([token, probability]) => [token, Math.log(probability)]))];
+    });
+  } finally {
+    await context.dispose();
+  }
+}
+
+/** The likeliest token, `count` times over. */
+export async function greedyContinuation(
+  model: LlamaModel,
+  start: Int32Array,
+  count: number,
+): Promise<number[]> {
+  const context = await model.createContext({ contextSize: start.length + count + 8, threads: 1 });
+  try {
+    const made: number[] = [];
+    let next = Array.from(start) as Token[];
+    const sequence = context.getSequence();
+    while (made.length < count) {
+      const wanted = { generateNext: { token: true, options: { temperature: 0 } } } as const;
+      const outputs = await sequence.controlledEvaluate([...next.slice(0, -1), [next.at(-1)!, wanted]]);
+      const token = outputs.at(-1)!.next.token!;
+      made.push(token);
+      next = [token];
+    }
+    return made;
   } finally {
     await context.dispose();
   }
