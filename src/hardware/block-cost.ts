@@ -2,13 +2,15 @@
 import type { Operator } from '../blocks/operators.ts';
 import type { StreamConfig } from '../model/architecture.ts';
 import type { Shape } from '../tensor/tensor.ts';
+import { PuzzleError } from '../util/errors.ts';
+import { callTime } from './call-time.ts';
 import { elementBytes, tensorBytes } from './number-format.ts';
-import { attentionFormat, gemmKind } from './serving-formats.ts';
-import { allReduceTime, attentionTime, gemmTime, streamingTime } from './operator-time.ts';
+import { decodeCalls, headCalls, prefillCalls } from './operator-calls.ts';
+import type { RepeatedCall } from './operator-calls.ts';
 import type { HardwareProfile } from './profile.ts';
-import { scale, sum, zero } from './quantity.ts';
+import { scale, sum, sumOfOneKind } from './quantity.ts';
 import type { Quantity } from './quantity.ts';
-import { cachedTokens, decodeSteps, prefillPlan } from './workload.ts';
+import { cachedTokens } from './workload.ts';
 import type { Workload } from './workload.ts';
 
 /** What a cost model must know of a block: the registry in `src/blocks` tells all of it. */
@@ -37,6 +39,7 @@ const elements = (shapes: readonly Shape[]): number =>
 export interface CostModel {
   readonly workload: Workload;
   readonly profile: HardwareProfile;
+  /** @throws PuzzleError `bad-usage` where the devices cannot share its heads */
   block(shape: BlockShape): Cost;
   /** Embedding, final norm and head. */
   nonBlock(stream: StreamConfig): Cost;
@@ -48,7 +51,10 @@ export function costModel(profile: HardwareProfile, w: Workload): CostModel {
     const key = JSON.stringify(operator);
     let found = remembered.get(key);
     if (found === undefined) {
-      found = [prefillTime(profile, w, operator), decodeTime(profile, w, operator)];
+      found = [
+        timeOfCalls(profile, prefillCalls(profile, w, operator)),
+        timeOfCalls(profile, decodeCalls(profile, w, operator)),
+      ];
       remembered.set(key, found);
     }
     return found;
@@ -58,6 +64,7 @@ export function costModel(profile: HardwareProfile, w: Workload): CostModel {
     workload: w,
     profile,
     block({ weights, kvElementsPerToken, operators }) {
+      requireWholeHeads(operators, w);
       const window = operators.reduce<number | undefined>(
         (w, o) => (o.kind === 'attention' ? o.window : w),
         undefined,
@@ -87,16 +94,7 @@ export function costModel(profile: HardwareProfile, w: Workload): CostModel {
       const weightBytes =
         matrices.reduce((bytes, shape) => bytes + tensorBytes(shape, format), 0) / w.tensorParallel +
         tensorBytes([hidden], w.weights);
-      // Only the last token of each prompt needs logits.
-      const perStep = sum([
-        gemmTime(profile, {
-          m: w.batch,
-          n: Math.ceil(vocabularySize / w.tensorParallel),
-          k: hidden,
-          kind: gemmKind(profile, format),
-        }),
-        streamingTime(profile, 4 * w.batch * hidden * elementBytes(w.activations)),
-      ]);
+      const perStep = sum(headCalls(profile, w, stream).map((kernel) => callTime(profile, kernel)));
       return {
         parameters: elements([...matrices, [hidden]]),
         weightBytes,
@@ -108,68 +106,27 @@ export function costModel(profile: HardwareProfile, w: Workload): CostModel {
   };
 }
 
-function prefillTime(profile: HardwareProfile, w: Workload, operator: Operator): Quantity {
-  const plan = prefillPlan(w);
-  return operator.kind === 'attention'
-    ? scale(timeOf(profile, w, operator, 'prefill', plan.sequences, w.inputTokens), plan.attentionPasses)
-    : scale(timeOf(profile, w, operator, 'prefill', 1, plan.gemmTokens), plan.gemmPasses);
+/** Calls of one kernel: its error repeats, so bands add as the values do. */
+function timeOfCalls(profile: HardwareProfile, calls: readonly RepeatedCall[]): Quantity {
+  const parts = calls.map(({ kernel, times }) => scale(callTime(profile, kernel), times));
+  return parts.length === 1 ? parts[0]! : sumOfOneKind(parts);
 }
 
-function decodeTime(profile: HardwareProfile, w: Workload, operator: Operator): Quantity {
-  if (w.outputTokens === 0) return zero;
-  if (operator.kind !== 'attention')
-    return scale(timeOf(profile, w, operator, 'decode', w.batch, 1), w.outputTokens);
-  // Lengths of one kernel share its error, so the bands add linearly, as the values do.
-  const parts = decodeSteps(w).map(({ length, steps }) =>
-    scale(timeOf(profile, w, operator, 'decode', w.batch, length), steps),
-  );
-  const total = sum(parts);
-  return {
-    ...total,
-    errorBand: {
-      low: parts.reduce((low, part) => low + part.errorBand.low, 0),
-      high: parts.reduce((high, part) => high + part.errorBand.high, 0),
-    },
-  };
-}
-
-/** One operator once: `length` is tokens per sequence in prefill, cached tokens in decode of attention. */
-function timeOf(
-  profile: HardwareProfile,
-  w: Workload,
-  operator: Operator,
-  phase: 'prefill' | 'decode',
-  batch: number,
-  length: number,
-): Quantity {
-  const tokens = phase === 'decode' ? w.batch : batch * length;
-  const { activations, weights, tensorParallel: tp } = w;
-  const bytes = elementBytes(activations);
-  switch (operator.kind) {
-    case 'gemm': {
-      const n = operator.parallel === 'column' ? Math.ceil(operator.n / tp) : operator.n;
-      const k = operator.parallel === 'row' ? Math.ceil(operator.k / tp) : operator.k;
-      return gemmTime(profile, { kind: gemmKind(profile, weights), m: tokens, n, k });
-    }
-    case 'attention': {
-      const { heads, kvHeads, headDim, window } = operator;
-      return attentionTime(profile, {
-        phase,
-        format: attentionFormat(w),
-        heads: Math.ceil(heads / tp),
-        kvHeads: Math.max(1, Math.floor(kvHeads / tp)),
-        headDim,
-        ...(window === undefined ? {} : { window }),
-        batch,
-        length,
-        kv: w.kv,
-      });
-    }
-    case 'norm':
-      return streamingTime(profile, 2 * tokens * operator.width * bytes);
-    case 'elementwise':
-      return streamingTime(profile, tokens * (operator.reads + operator.writes) * bytes);
-    case 'all-reduce':
-      return allReduceTime(profile, tokens * operator.elements * bytes, tp);
+/** @throws PuzzleError `bad-usage` where devices cannot share the heads evenly. */
+function requireWholeHeads(operators: readonly Operator[], { tensorParallel }: Workload): void {
+  for (const operator of operators) {
+    if (operator.kind !== 'attention') continue;
+    const { heads, kvHeads } = operator;
+    if (heads % tensorParallel === 0 && (kvHeads % tensorParallel === 0 || tensorParallel % kvHeads === 0))
+      continue;
+    throw new PuzzleError(
+      'bad-usage',
+      `${heads} heads over ${kvHeads} KV heads do not divide over ${tensorParallel} devices.`,
+      {
+        at: '--tp',
+        value: tensorParallel,
+        fix: 'Give a tensor-parallel degree that divides the heads, and divides the KV heads or is a multiple of them.',
+      },
+    );
   }
 }

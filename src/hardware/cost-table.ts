@@ -11,6 +11,7 @@ export interface CostTable {
   readonly nonBlock: Cost;
   /** Peak over all alternatives, since the widest block decides and the search's sums are additive. */
   readonly activationBytes: number;
+  /** As the workload says, else none: budgets that are shares of the teacher count what the model itself takes. */
   readonly reserveBytes: number;
   /** By group, by alternative. */
   readonly alternatives: readonly (readonly Cost[])[];
@@ -37,7 +38,7 @@ export function costTable(
   return {
     nonBlock: model.nonBlock(stream),
     activationBytes: activationBytes(stream, groups.flat(), workload),
-    reserveBytes: workload.reserveBytes,
+    reserveBytes: workload.reserveBytes ?? 0,
     alternatives: groups.map((group) => group.map(cost)),
   };
 }

@@ -146,7 +146,7 @@ function memoryOf(
       blocks.map(({ shape }) => shape),
       w,
     ),
-    reserve: w.reserveBytes > 0 ? w.reserveBytes : profile.device.reserveBytes,
+    reserve: w.reserveBytes ?? profile.device.reserveBytes,
   });
 }
 

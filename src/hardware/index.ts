@@ -7,10 +7,16 @@ export { loadProfile, profileNames } from './load-profile.ts';
 export type { HardwareProfile } from './profile.ts';
 export { bestBatch, doesNotFit, estimate } from './estimate.ts';
 export type { Estimate } from './estimate.ts';
-export { attentionTime, gemmTime } from './operator-time.ts';
+export { callTime } from './call-time.ts';
 export { readRows } from './calibration/read-measurements.ts';
-export type { KernelCall } from './calibration/read-measurements.ts';
-export { collectionProfile, collectionsIn, renderProfile } from './calibration/shipped-profiles.ts';
+export type { KernelCall } from './kernel-call.ts';
+export {
+  collectionProfile,
+  collectionsIn,
+  datasheetDevices,
+  renderProfile,
+} from './calibration/shipped-profiles.ts';
+export { datasheetProfile } from './calibration/datasheet-profile.ts';
 export { parseProfile, profileFileName } from './load-profile.ts';
 export type { Quantity, Source } from './quantity.ts';
 export { workload } from './workload.ts';

@@ -4,12 +4,16 @@ import { elementBytes } from './number-format.ts';
 import type { ActivationFormat, KvFormat } from './number-format.ts';
 import type { Work } from './smooth.ts';
 
-/** How a matrix product reads its operands: names of the profile's `gemm` entries. */
+/**
+ * How a matrix product reads its operands: names of the profile's `gemm` entries. `fp8` finds the activations' scale in
+ * each call (dynamic), `fp8-static` has it beforehand.
+ */
 export const gemmKinds = [
   'fp32',
   'fp16',
   'bf16',
   'fp8',
+  'fp8-static',
   'fp8-block',
   'nvfp4',
   'int8',
@@ -24,6 +28,7 @@ const gemmWeightBytes: Readonly<Record<GemmKind, number>> = {
   fp16: 2,
   bf16: 2,
   fp8: 1,
+  'fp8-static': 1,
   'fp8-block': 1,
   nvfp4: 0.5 + 1 / 16,
   int8: 1,
@@ -53,6 +58,15 @@ export interface AttentionCall {
   readonly batch: number;
   readonly length: number;
 }
+
+/** One launch of anything that takes time on a device. */
+export type KernelCall =
+  | { readonly op: 'gemm'; readonly call: GemmCall }
+  | { readonly op: 'attention'; readonly call: AttentionCall }
+  /** Work that only moves bytes: norms, activations, residual sums, gathers. */
+  | { readonly op: 'stream'; readonly bytes: number; readonly flops: number }
+  /** A sum over `devices` of a message of `bytes`. */
+  | { readonly op: 'all-reduce'; readonly bytes: number; readonly devices: number };
 
 export function gemmWork({ kind, m, n, k }: GemmCall): Work {
   const activationBytes = kind === 'fp32' ? 4 : 2;
@@ -86,10 +100,17 @@ export function attentionWork(call: AttentionCall): Work {
  * `work` = independent (sequence, KV head) pairs, which is how kernels are spread over a device. `group` = query heads
  * per KV head, rounded up to a power of two: kernels pad it to their tile, and switch with it.
  */
-export const attentionCoordinates = ({ heads, kvHeads, batch, length }: AttentionCall): Coordinates => ({
+export const attentionCoordinates = ({
+  heads,
+  kvHeads,
+  headDim,
+  batch,
+  length,
+}: AttentionCall): Coordinates => ({
   length,
   group: 2 ** Math.ceil(Math.log2(heads / kvHeads)),
   work: batch * kvHeads,
   kvHeads,
   batch,
+  headDim,
 });

@@ -18,7 +18,7 @@ export const kernelModelSchema = z
     grid: gridSchema.optional(),
     /** Bands by the call's first extent (m, or length): each holds up to and including `upTo`; the last has none. */
     bands: z.array(z.strictObject({ upTo: z.number().positive().optional(), ...bandSchema.shape })).min(1),
-    /** What cross-validation over shapes found; absent where nothing was measured. */
+    /** What cross-validation over shapes found; absent where nothing was measured on this device under this stack. */
     heldOut: z
       .strictObject({
         shapes: z.int().positive(),
@@ -57,7 +57,8 @@ export function kernelTime(
     return quantity(smoothMs, model.heldOut === undefined ? 'extrapolated' : 'fitted', band);
   const { residual, octavesOutside } = interpolate(model.grid, at);
   const ms = smoothMs * Math.exp(residual);
-  if (octavesOutside <= toleratedOctaves) return quantity(ms, 'interpolated', band);
+  if (octavesOutside <= toleratedOctaves)
+    return quantity(ms, model.heldOut === undefined ? 'extrapolated' : 'interpolated', band);
   return quantity(ms, 'extrapolated', widened(band, octavesOutside));
 }
 

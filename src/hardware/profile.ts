@@ -38,6 +38,13 @@ const provenanceSchema = z.strictObject({
   date: z.iso.date(),
 });
 
+const streamingSchema = z.strictObject({
+  bandwidthEfficiency: positive,
+  overheadMs: z.number().nonnegative(),
+  band: bandSchema,
+  source: z.enum(['fitted', 'extrapolated']),
+});
+
 export const profileSchema = z.strictObject({
   schema: z.literal('puzzle/hardware-profile@1'),
   /** `h100-sxm`, `h100-sxm/vllm`. */
@@ -49,20 +56,18 @@ export const profileSchema = z.strictObject({
   prefill: z.array(attentionKernelSchema).min(1),
   decode: z.array(attentionKernelSchema).min(1),
   /** Work bound by memory: norms, activations, residual sums, gathers. */
-  streaming: z.strictObject({
-    bandwidthEfficiency: positive,
-    overheadMs: z.number().nonnegative(),
-    band: bandSchema,
-    source: z.enum(['fitted', 'extrapolated']),
-  }),
+  streaming: streamingSchema,
+  /** What finding an fp8 scale costs (reading 16 bits and writing 8 per element); absent where not timed. */
+  fp8Scale: streamingSchema.optional(),
   /** Sums over a tensor-parallel group, by message size; times between sizes are interpolated. */
   allReduce: z.array(z.strictObject({ devices: count, bytes: z.array(positive), ms: z.array(positive) })),
   /** True time over summed kernel time of whole runs, where one was given (`puzzle calibrate --end-to-end`). */
-  endToEnd: z.strictObject({ factor: positive, band: bandSchema }).optional(),
+  endToEnd: z.strictObject({ factor: positive }).optional(),
   provenance: z.array(provenanceSchema).min(1),
 });
 
 export type HardwareProfile = z.output<typeof profileSchema>;
+export type Streaming = z.output<typeof streamingSchema>;
 export type DeviceFacts = z.output<typeof deviceSchema>;
 export type GemmKernel = z.output<typeof gemmKernelSchema>;
 export type AttentionKernel = z.output<typeof attentionKernelSchema>;

@@ -33,6 +33,17 @@ export function scale(part: Quantity, factor: number): Quantity {
   };
 }
 
+/** The sum of things that err alike: values and bands add, and it is as sure as its least sure part. */
+export function sumOfOneKind(parts: readonly Quantity[]): Quantity {
+  return {
+    ...sum(parts),
+    errorBand: {
+      low: parts.reduce((low, { errorBand }) => low + errorBand.low, 0),
+      high: parts.reduce((high, { errorBand }) => high + errorBand.high, 0),
+    },
+  };
+}
+
 /**
  * The sum of different things. Their errors are taken as independent (different kernels, different fits), so half
  * widths add in quadrature; what repeats must be gathered with `scale` first. The sum is as sure as its least sure part.

@@ -16,7 +16,8 @@ const preferred: Readonly<Record<WeightFormat, readonly GemmKind[]>> = {
 };
 
 /** The kernel of products with weights of this format; the first candidate stands where none was timed. */
-export function gemmKind(profile: HardwareProfile, weights: WeightFormat): GemmKind {
+export function gemmKind(profile: HardwareProfile, { fp8Scales }: Workload, weights: WeightFormat): GemmKind {
+  if (weights === 'fp8' && fp8Scales === 'static') return 'fp8-static';
   const candidates = preferred[weights];
   return candidates.find((kind) => profile.gemm.some((kernel) => kernel.kind === kind)) ?? candidates[0]!;
 }

@@ -13,6 +13,8 @@ export const workloadSchema = z.strictObject({
   weights: z.enum(weightFormats).default('bf16'),
   /** Embedding and head; serving stacks often leave them in 16 bits. Default: as the other weights. */
   embeddings: z.enum(weightFormats).optional(),
+  /** Whether the activations' fp8 scale is found in each product or was fixed when the weights were quantised. */
+  fp8Scales: z.enum(['dynamic', 'static']).default('dynamic'),
   activations: z.enum(activationFormats).default('bf16'),
   kv: z.enum(kvFormats).default('bf16'),
   tensorParallel: count.default(1),
@@ -22,8 +24,8 @@ export const workloadSchema = z.strictObject({
   chunkedPrefill: z.boolean().default(false),
   /** Tokens per page of the KV cache; a sequence occupies whole pages. 1 counts tokens exactly. */
   kvPageTokens: count.default(1),
-  /** Memory per device kept for the runtime: context, workspaces, fragmentation. */
-  reserveBytes: z.number().nonnegative().default(0),
+  /** Memory per device kept for the runtime: context, workspaces, fragmentation. Default: the profile's. */
+  reserveBytes: z.number().nonnegative().optional(),
 });
 
 export type Workload = z.output<typeof workloadSchema>;

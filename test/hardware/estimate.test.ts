@@ -1,17 +1,18 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import {
-  attentionTime,
   bestBatch,
+  callTime,
   doesNotFit,
   estimate,
-  gemmTime,
   loadProfile,
   parseProfile,
   profileNames,
   workload,
 } from '../../src/hardware/index.ts';
 import { readArchitecture } from '../../src/model/index.ts';
+import type { AttentionCall, GemmCall } from '../../src/hardware/kernel-call.ts';
+import type { HardwareProfile, Quantity } from '../../src/hardware/index.ts';
 import type { Architecture } from '../../src/model/architecture.ts';
 
 const nemotron = '../shared/architectures/nemotron-super-49b-v1.config.json';
@@ -31,6 +32,10 @@ const llama = (hidden: number, layers: number, heads: number, width: number): Ar
     { layer, kind: 'ffn', block: { kind: 'swiglu', width } } as const,
   ]).flat(),
 });
+const gemmTime = (profile: HardwareProfile, call: GemmCall): Quantity =>
+  callTime(profile, { op: 'gemm', call });
+const attentionTime = (profile: HardwareProfile, call: AttentionCall): Quantity =>
+  callTime(profile, { op: 'attention', call });
 const h100 = loadProfile('h100');
 
 test('parameters of Llama 3.1 8B and 70B are the published ones', () => {

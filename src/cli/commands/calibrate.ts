@@ -1,7 +1,15 @@
 /** `puzzle calibrate`: measured kernel latencies -> hardware profiles with fitted models and held-out errors. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { collectionProfile, collectionsIn, profileFileName, renderProfile } from '../../hardware/index.ts';
+import {
+  collectionProfile,
+  collectionsIn,
+  datasheetDevices,
+  datasheetProfile,
+  profileFileName,
+  renderProfile,
+  type HardwareProfile,
+} from '../../hardware/index.ts';
 import { writeFileAtomically } from '../../util/atomic-file.ts';
 import { defineCommand } from '../command.ts';
 
@@ -21,13 +29,17 @@ export const calibrateCommand = defineCommand({
   async run({ data, only, out }, { print, report }) {
     await mkdir(out, { recursive: true });
     const written: string[] = [];
-    for (const collection of collectionsIn(data)) {
-      if (only !== undefined && !`${collection.device}/${collection.stack}`.includes(only)) continue;
-      const profile = collectionProfile(data, collection, report);
+    const isAsked = (name: string): boolean => only === undefined || name.includes(only);
+    const write = async (profile: HardwareProfile): Promise<void> => {
       const file = join(out, profileFileName(profile.name));
       await writeFileAtomically(file, renderProfile(profile));
       written.push(file);
+    };
+    for (const collection of collectionsIn(data)) {
+      if (isAsked(`${collection.device}/${collection.stack}`))
+        await write(collectionProfile(data, collection, report));
     }
+    for (const device of datasheetDevices(data)) if (isAsked(device)) await write(datasheetProfile(device));
     print({ schema: 'puzzle/calibration@1', written }, () => written.join('\n'));
   },
 });

@@ -1,13 +1,5 @@
 /** `puzzle cost`: the time of one kernel, or of every row of a table of kernels. */
-import {
-  attentionTime,
-  gemmTime,
-  loadProfile,
-  readRows,
-  type HardwareProfile,
-  type KernelCall,
-  type Quantity,
-} from '../../hardware/index.ts';
+import { callTime, loadProfile, readRows, type KernelCall, type Quantity } from '../../hardware/index.ts';
 import { textTable } from '../../util/text-table.ts';
 import { formatAmount } from '../../util/units.ts';
 import { PuzzleError } from '../../util/errors.ts';
@@ -21,6 +13,7 @@ const gemmKindOf = {
   bf16: 'bf16',
   bfloat16: 'bf16',
   fp8: 'fp8',
+  fp8_static: 'fp8-static',
   fp8_block: 'fp8-block',
   nvfp4: 'nvfp4',
   int8: 'int8',
@@ -74,7 +67,7 @@ export const costCommand = defineCommand({
   async run(args, { print }) {
     const profile = loadProfile(args.hw);
     if (args.rows !== undefined) {
-      const rows = readRows(args.rows).map(({ kernel }) => shown(timeOf(profile, kernel)));
+      const rows = readRows(args.rows).map(({ kernel }) => shown(callTime(profile, kernel)));
       print({ schema: 'puzzle/cost-rows@1', hardware: profile.name, rows }, () =>
         textTable([
           ['row', 'time', '90 % band', 'source'],
@@ -134,16 +127,13 @@ export const costCommand = defineCommand({
           });
       }
     })();
-    const row = shown(timeOf(profile, kernel));
+    const row = shown(callTime(profile, kernel));
     print(
       { schema: 'puzzle/cost@1', hardware: profile.name, ...row },
       () => `${ms(row.latencyMs)} (${bandText(row)}), ${row.source}`,
     );
   },
 });
-
-const timeOf = (profile: HardwareProfile, { op, call }: KernelCall): Quantity =>
-  op === 'gemm' ? gemmTime(profile, call) : attentionTime(profile, call);
 
 interface Row {
   readonly latencyMs: number;

@@ -12,10 +12,10 @@ import type { Sample } from './sample.ts';
 /** How a grid is laid over the samples. */
 export interface GridPlan {
   readonly name: string;
-  /** Axes of the grid, the sliced one first; each with its knots, or the number of measured positions to keep. */
+  /** Axes of the grid, the sliced one first: knots are powers of a base, or so many of the measured positions. */
   readonly axes: readonly {
     readonly name: string;
-    readonly knots: readonly number[] | { readonly atMost: number };
+    readonly knots: { readonly powersOf: number } | { readonly atMost: number };
   }[];
   /** Octaves over which values resemble each other, by coordinate; the sliced axis is never krigged across. */
   readonly scales: Readonly<Record<string, number>>;
@@ -30,26 +30,32 @@ export interface BuiltModel {
 
 /**
  * Builds a model; without a plan it is the smooth fit alone. Deterministic.
+ * @param siblings samples of kernels that differ in one coordinate off the grid (head dim): they inform the fit and the
+ * kriging, while the grid reaches as far as `samples` and `asked`
  * @param asked where the model will be asked; other knots of the grid stay empty. Default: everywhere.
  */
 export function buildModel(
   samples: readonly Sample[],
   peaks: Peaks,
   plan?: GridPlan,
-  asked?: readonly Coordinates[],
+  { siblings = [], asked }: { siblings?: readonly Sample[]; asked?: readonly Coordinates[] } = {},
 ): BuiltModel {
-  const smooth = fitSmooth(samples, peaks);
+  const all = [...samples, ...siblings];
+  const smooth = fitSmooth(all, peaks);
   if (plan === undefined) return { smooth };
-  const residuals = samples.map(({ work, ms }) => Math.log(ms / smoothTimeMs(smooth, work, peaks)));
+  const residuals = all.map(({ work, ms }) => Math.log(ms / smoothTimeMs(smooth, work, peaks)));
   const axes = plan.axes.map(({ name, knots }, a) => ({
     name,
-    knots: 'atMost' in knots ? chosenKnots(samples, residuals, name, knots.atMost, a === 0) : [...knots],
+    knots:
+      'atMost' in knots
+        ? measuredKnots(samples, residuals, name, a === 0 ? knots.atMost : Infinity)
+        : powersAround([...samples.map(({ at }) => at), ...(asked ?? [])], name, knots.powersOf),
   }));
   const sliced = axes[0]!;
   const coordinates = Object.keys(plan.scales);
   const place = (at: Coordinates): number[] => {
-    const all = plan.derive === undefined ? at : { ...at, ...plan.derive(at) };
-    return coordinates.map((name) => Math.log2(all[name]!) / plan.scales[name]!);
+    const derived = plan.derive === undefined ? at : { ...at, ...plan.derive(at) };
+    return coordinates.map((name) => Math.log2(derived[name]!) / plan.scales[name]!);
   };
 
   const read = knotsRead(axes);
@@ -57,9 +63,9 @@ export function buildModel(
   const values = new Float64Array(knotCount({ axes }));
   const perSlice = values.length / sliced.knots.length;
   for (const [s, knot] of sliced.knots.entries()) {
-    const slice = knownAt(samples, residuals, sliced.name, knot, place, coordinates.length);
+    const slice = knownAt(all, residuals, sliced.name, knot, place, coordinates.length);
     let offset = s * perSlice;
-    for (const at of points(axes.slice(1), { [sliced.name]: knot })) {
+    for (const at of points(axes.slice(1), { ...samples[0]!.at, [sliced.name]: knot })) {
       if (wanted === undefined || wanted.has(offset)) values[offset] = krige(slice, place(at));
       offset++;
     }
@@ -90,16 +96,23 @@ function knownAt(
   };
 }
 
-/** Measured positions of an axis; of a sliced one only the best few, judged by curves over everything else. */
-function chosenKnots(
+/** Powers of a base that enclose all points. */
+function powersAround(points: readonly Coordinates[], axis: string, base: number): number[] {
+  const exponents = points.map((at) => Math.log2(at[axis]!) / Math.log2(base));
+  const least = Math.floor(exponents.reduce((a, b) => Math.min(a, b)));
+  const most = Math.ceil(exponents.reduce((a, b) => Math.max(a, b)));
+  return Array.from({ length: most - least + 1 }, (_, i) => base ** (least + i));
+}
+
+/** The best few of the measured positions of an axis, judged by curves over everything else. */
+function measuredKnots(
   samples: readonly Sample[],
   residuals: readonly number[],
   axis: string,
   atMost: number,
-  thin: boolean,
 ): number[] {
   const positions = [...new Set(samples.map(({ at }) => at[axis]!))].sort((a, b) => a - b);
-  if (!thin || positions.length <= atMost) return positions;
+  if (positions.length <= atMost) return positions;
   const index = new Map(positions.map((position, i) => [position, i]));
   const curves = new Map<string, Float64Array>();
   for (const [i, { at, shape }] of samples.entries()) {

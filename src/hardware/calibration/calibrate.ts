@@ -9,11 +9,8 @@ import { buildModel } from './build-model.ts';
 import type { GridPlan } from './build-model.ts';
 import { bandsOf, crossValidate, foldsToChoose, heldOutStatistics } from './cross-validate.ts';
 import { sampleOf } from './read-measurements.ts';
-import type { MeasuredRow } from './read-measurements.ts';
+import type { MeasuredRow, TimedCall } from './read-measurements.ts';
 import type { Sample } from './sample.ts';
-
-const powersOfTwo = (most: number, base = 2): number[] =>
-  Array.from({ length: Math.floor(Math.log(most) / Math.log(base)) + 1 }, (_, i) => base ** i);
 
 /** Positions of m kept: 4-bit formats and blockwise fp8 are asked about less. */
 const gemmPlans = (kind: GemmKind): readonly GridPlan[] => [
@@ -36,21 +33,21 @@ const attentionPlans: readonly GridPlan[] = [
     name: 'grid over length, group, work',
     axes: [
       { name: 'length', knots: { atMost: lengths } },
-      { name: 'group', knots: powersOfTwo(128) },
-      { name: 'work', knots: powersOfTwo(8192) },
+      { name: 'group', knots: { powersOf: 2 } },
+      { name: 'work', knots: { powersOf: 2 } },
     ],
-    scales: { work: 3, group: 3 },
+    scales: { work: 3, group: 3, headDim: 4 },
   },
   {
     name: 'grid over length, group, KV heads, batch',
     axes: [
       { name: 'length', knots: { atMost: lengths } },
-      { name: 'group', knots: powersOfTwo(64) },
-      { name: 'kvHeads', knots: powersOfTwo(64) },
-      { name: 'batch', knots: powersOfTwo(256, 4) },
+      { name: 'group', knots: { powersOf: 2 } },
+      { name: 'kvHeads', knots: { powersOf: 2 } },
+      { name: 'batch', knots: { powersOf: 4 } },
     ],
-    scales: { parallel: 20, group: 6, batch: 10, kvHeads: 10 },
-    derive: ({ group, work, batch, kvHeads }) => ({ parallel: (work ?? batch! * kvHeads!) * group! }),
+    scales: { parallel: 20, group: 6, batch: 10, kvHeads: 10, headDim: 4 },
+    derive: ({ group, batch, kvHeads }) => ({ parallel: batch! * kvHeads! * group! }),
   },
 ];
 
@@ -66,9 +63,14 @@ interface Chosen {
  * The plan with the least mean absolute error on the first held-out folds, the smooth fit alone among them, built on
  * all samples; its bands and statistics come from all folds.
  */
-export function chooseModel(samples: readonly Sample[], peaks: Peaks, plans: readonly GridPlan[]): Chosen {
+export function chooseModel(
+  samples: readonly Sample[],
+  peaks: Peaks,
+  plans: readonly GridPlan[],
+  siblings: readonly Sample[] = [],
+): Chosen {
   const tried = [undefined, ...plans].map((plan) => {
-    const errors = crossValidate(samples, peaks, plan, 0, foldsToChoose);
+    const errors = crossValidate(samples, peaks, plan, siblings, 0, foldsToChoose);
     return {
       plan,
       errors,
@@ -76,16 +78,15 @@ export function chooseModel(samples: readonly Sample[], peaks: Peaks, plans: rea
     };
   });
   const { plan, errors: first } = tried.reduce((best, other) => (other.mean < best.mean ? other : best));
-  const errors = [...first, ...crossValidate(samples, peaks, plan, foldsToChoose)];
-  const bands = bandsOf(errors);
+  const errors = [...first, ...crossValidate(samples, peaks, plan, siblings, foldsToChoose)];
   const shapes = new Set(samples.map(({ shape }) => shape)).size;
   return {
     plan: plan?.name ?? 'smooth',
     model: {
       flopsPerSecond: peaks.flopsPerSecond,
-      ...buildModel(samples, peaks, plan),
-      bands,
-      heldOut: heldOutStatistics(errors, bands, shapes),
+      ...buildModel(samples, peaks, plan, { siblings }),
+      bands: bandsOf(errors),
+      heldOut: heldOutStatistics(errors, shapes),
     },
   };
 }
@@ -121,7 +122,11 @@ export function calibrate(
       report({ kind: 'advanced', stage: 'calibrate', done: i + 1, note: noteOf(key, plan, model) });
     } else {
       const { phase, format, kv, headDim, window } = kernel.call;
-      const { model, plan } = chooseModel(samples, peaksOf(device, format), attentionPlans);
+      // Other head dims of the same kernel: few are timed of some, and they switch regimes alike.
+      const siblings = usable.flatMap(([, other]) =>
+        other.samples !== samples && familyKey(other.kernel) === familyKey(kernel) ? other.samples : [],
+      );
+      const { model, plan } = chooseModel(samples, peaksOf(device, format), attentionPlans, siblings);
       result[phase].push({ format, kv, headDim, ...(window !== undefined && { window }), model });
       report({ kind: 'advanced', stage: 'calibrate', done: i + 1, note: noteOf(key, plan, model) });
     }
@@ -130,8 +135,12 @@ export function calibrate(
   return result;
 }
 
-const attentionKey = ({ phase, format, kv, headDim, window }: AttentionCall): string =>
-  `${phase} ${format}/${kv} head ${headDim}${window === undefined ? '' : ` window ${window}`}`;
+const attentionKey = (call: AttentionCall): string => `${attentionFamily(call)} head ${call.headDim}`;
+
+const attentionFamily = ({ phase, format, kv, window }: AttentionCall): string =>
+  `${phase} ${format}/${kv}${window === undefined ? '' : ` window ${window}`}`;
+
+const familyKey = ({ op, call }: TimedCall): string => (op === 'gemm' ? call.kind : attentionFamily(call));
 
 const noteOf = (key: string, plan: string, { heldOut }: KernelModel): string =>
   `${key}: ${plan}, held out ${(100 * heldOut!.medianError).toFixed(1)} / ${(100 * heldOut!.p90Error).toFixed(1)} %, coverage ${(100 * heldOut!.coverage).toFixed(0)} %`;
@@ -142,6 +151,7 @@ const computeFormat: Readonly<Record<GemmKind, string>> = {
   fp16: 'bf16',
   bf16: 'bf16',
   fp8: 'fp8',
+  'fp8-static': 'fp8',
   'fp8-block': 'fp8',
   nvfp4: 'fp4',
   int8: 'int8',

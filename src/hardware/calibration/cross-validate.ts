@@ -12,8 +12,10 @@ const folds = 6;
 /** Enough of them to tell a better plan from a worse one. */
 export const foldsToChoose = 2;
 
-/** Held-out rows: log(measured / predicted) with the extent that selects a band. */
+/** Held-out rows: log(measured / predicted) with the extent that selects a band, their shape and its fold. */
 export interface HeldOutError {
+  readonly shape: string;
+  readonly fold: number;
   readonly first: number;
   readonly logError: number;
 }
@@ -41,6 +43,7 @@ export function crossValidate(
   samples: readonly Sample[],
   peaks: Peaks,
   plan: GridPlan | undefined,
+  siblings: readonly Sample[],
   from = 0,
   to = folds,
 ): HeldOutError[] {
@@ -49,14 +52,14 @@ export function crossValidate(
   for (let f = from; f < Math.min(to, fold.size); f++) {
     const heldOut = samples.filter(({ shape }) => fold.get(shape) === f);
     const seen = samples.filter(({ shape }) => fold.get(shape) !== f);
-    const model = buildModel(
-      seen,
-      peaks,
-      plan,
-      heldOut.map(({ at }) => at),
-    );
+    const model = buildModel(seen, peaks, plan, { siblings, asked: heldOut.map(({ at }) => at) });
     for (const sample of heldOut) {
-      errors.push({ first: sample.first, logError: Math.log(sample.ms / predictMs(model, sample, peaks)) });
+      errors.push({
+        shape: sample.shape,
+        fold: f,
+        first: sample.first,
+        logError: Math.log(sample.ms / predictMs(model, sample, peaks)),
+      });
     }
   }
   return errors;
@@ -74,12 +77,13 @@ export function quantile(ascending: readonly number[], q: number): number {
 const rowsPerBand = 200;
 
 /**
- * 90 % bands of equal numbers of rows along the first extent: 5 % and 95 % quantiles of measured / predicted, a touch
- * wider than found, for rounding and for shapes that differ more than these did.
+ * 90 % bands of equal numbers of rows along the first extent: 5 % and 95 % quantiles of log(measured / predicted),
+ * widened by 2 / shapes, as the rows of few shapes do not show how much the next shape will differ.
  */
 export function bandsOf(errors: readonly HeldOutError[], most = 4): KernelModel['bands'] {
-  const positions = [...new Set(errors.map(({ first }) => first))].sort((a, b) => a - b);
-  const count = Math.max(1, Math.min(most, Math.floor(errors.length / rowsPerBand), positions.length));
+  const positions = new Set(errors.map(({ first }) => first)).size;
+  const widening = 1 + 2 / new Set(errors.map(({ shape }) => shape)).size;
+  const count = Math.max(1, Math.min(most, Math.floor(errors.length / rowsPerBand), positions));
   const sorted = errors.toSorted((a, b) => a.first - b.first);
   const edges = Array.from(
     { length: count - 1 },
@@ -88,30 +92,33 @@ export function bandsOf(errors: readonly HeldOutError[], most = 4): KernelModel[
   return [...new Set(edges), undefined].map((upTo, i, all) => {
     const above = i === 0 ? -Infinity : all[i - 1]!;
     const inside = errors.filter(({ first }) => first > above && first <= (upTo ?? Infinity));
-    return { ...(upTo === undefined ? {} : { upTo }), ...bandOf(inside.map(({ logError }) => logError)) };
+    return {
+      ...(upTo === undefined ? {} : { upTo }),
+      ...bandOf(inside.map(({ logError }) => logError * widening)),
+    };
   });
 }
 
 function bandOf(logErrors: readonly number[]): Band {
   const ascending = [...logErrors].sort((a, b) => a - b);
-  const low = Math.exp(quantile(ascending, 0.05));
-  const high = Math.exp(quantile(ascending, 0.95));
   return {
-    low: Math.min(1, Number((low * 0.998).toPrecision(4))),
-    high: Math.max(1, Number((high * 1.002).toPrecision(4))),
+    low: Math.min(1, Number(Math.exp(quantile(ascending, 0.05)).toPrecision(4))),
+    high: Math.max(1, Number(Math.exp(quantile(ascending, 0.95)).toPrecision(4))),
   };
 }
 
-/** What a profile says of its own accuracy. */
+/** What a profile says of its own accuracy; each fold's errors are held against bands that the other folds give. */
 export function heldOutStatistics(
   errors: readonly HeldOutError[],
-  bands: KernelModel['bands'],
   shapes: number,
 ): NonNullable<KernelModel['heldOut']> {
   const absolute = errors.map(({ logError }) => Math.abs(Math.expm1(-logError))).sort((a, b) => a - b);
-  const inside = errors.filter(({ first, logError }) => {
-    const { low, high } = bands.find(({ upTo }) => upTo === undefined || first <= upTo)!;
-    return logError >= Math.log(low) && logError <= Math.log(high);
+  const inside = [...new Set(errors.map(({ fold }) => fold))].flatMap((held) => {
+    const bands = bandsOf(errors.filter(({ fold }) => fold !== held));
+    return errors.filter(({ fold, first, logError }) => {
+      const { low, high } = bands.find(({ upTo }) => upTo === undefined || first <= upTo)!;
+      return fold === held && logError >= Math.log(low) && logError <= Math.log(high);
+    });
   });
   const round = (value: number): number => Number(value.toPrecision(3));
   return {

@@ -7,6 +7,8 @@ import type { Sample } from './sample.ts';
 /** A fit of eight numbers does not get better with more rows than this. */
 const maxRows = 4000;
 const iterations = 60;
+/** A step that gains less than this share of the error ends the fit. */
+const leastGain = 1e-5;
 
 /** Errors beyond this (in the logarithm) count by their size, not their square. */
 const robustFrom = 0.03;
@@ -42,9 +44,16 @@ export function fitSmooth(samples: readonly Sample[], peaks: Peaks): Smooth {
   const ramps = rows[0]!.work.ramps.length;
   const errors = (x: readonly number[]): Float64Array => {
     const smooth = fromVector(x);
-    return Float64Array.from(rows, ({ work, ms }) => Math.log(smoothTimeMs(smooth, work, peaks) / ms));
+    const result = new Float64Array(rows.length);
+    for (const [i, { work, ms }] of rows.entries())
+      result[i] = Math.log(smoothTimeMs(smooth, work, peaks) / ms);
+    return result;
   };
-  const size = (r: Float64Array): number => r.reduce((total, e) => total + Math.abs(e), 0);
+  const size = (r: Float64Array): number => {
+    let total = 0;
+    for (const e of r) total += Math.abs(e);
+    return total;
+  };
 
   let x = toVector({ ...start, halfRamps: Array.from({ length: ramps }, () => 32) });
   let r = errors(x);
@@ -53,9 +62,11 @@ export function fitSmooth(samples: readonly Sample[], peaks: Peaks): Smooth {
     const step = newtonStep(x, r, errors, damping);
     const next = x.map((value, i) => value + Math.min(1, Math.max(-1, step[i]!)));
     const nextErrors = errors(next);
-    if (size(nextErrors) < size(r)) {
+    const gain = 1 - size(nextErrors) / size(r);
+    if (gain > 0) {
       x = next;
       r = nextErrors;
+      if (gain < leastGain) break;
       damping /= 3;
     } else {
       damping *= 4;
@@ -73,24 +84,28 @@ function newtonStep(
 ): Float64Array {
   const h = 1e-4;
   const columns = x.map((_, j) => {
-    const moved = errors(x.map((value, i) => (i === j ? value + h : value)));
-    return moved.map((e, i) => (e - r[i]!) / h);
+    const column = errors(x.map((value, i) => (i === j ? value + h : value)));
+    for (let i = 0; i < column.length; i++) column[i] = (column[i]! - r[i]!) / h;
+    return column;
   });
-  const weights = r.map((e) => 1 / Math.max(Math.abs(e), robustFrom));
-  const dot = (a: Float64Array, b: Float64Array): number =>
-    a.reduce((total, value, i) => total + weights[i]! * value * b[i]!, 0);
+  const weights = new Float64Array(r.length);
+  let allWeights = 0;
+  for (const [i, e] of r.entries()) allWeights += weights[i] = 1 / Math.max(Math.abs(e), robustFrom);
+  const dot = (a: Float64Array, b: Float64Array): number => {
+    let total = 0;
+    for (let i = 0; i < a.length; i++) total += weights[i]! * a[i]! * b[i]!;
+    return total;
+  };
   const size = x.length;
-  const matrix = new Float64Array(size * size);
+  const matrix = new Float64Array(size * size); // lower triangle, which is all that Cholesky reads
   for (const [i, a] of columns.entries()) {
-    for (const [j, b] of columns.entries()) matrix[i * size + j] = dot(a, b);
-    matrix[i * size + i]! += damping * (matrix[i * size + i]! + 1e-6 * rowsWeight(weights));
+    for (let j = 0; j <= i; j++) matrix[i * size + j] = dot(a, columns[j]!);
+    matrix[i * size + i]! += damping * (matrix[i * size + i]! + 1e-6 * allWeights);
   }
   const right = Float64Array.from(columns, (column) => -dot(column, r));
   choleskySolve(matrix, right);
   return right;
 }
-
-const rowsWeight = (weights: Float64Array): number => weights.reduce((total, w) => total + w, 0);
 
 /** Four significant digits: more would claim what no data holds. A ramp below one never matters. */
 function roundedSmooth(s: Smooth): Smooth {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { PuzzleError } from '../../util/errors.ts';
 import { attentionCoordinates, attentionWork, gemmCoordinates, gemmWork } from '../kernel-call.ts';
-import type { AttentionCall, GemmCall, GemmKind } from '../kernel-call.ts';
+import type { GemmKind, KernelCall } from '../kernel-call.ts';
 import type { Sample } from './sample.ts';
 
 /** Names of the collections, and what we call the same kernel. */
@@ -28,13 +28,12 @@ const attentionNames: Readonly<Record<string, 'bf16' | 'fp8'>> = {
   fp8: 'fp8',
 };
 
-export type KernelCall =
-  | { readonly op: 'gemm'; readonly call: GemmCall }
-  | { readonly op: 'attention'; readonly call: AttentionCall };
+/** Kernels that tables hold. */
+export type TimedCall = Extract<KernelCall, { readonly op: 'gemm' | 'attention' }>;
 
 /** A row of a table: the call it names, and its time where the table has one. */
 export interface MeasuredRow {
-  readonly kernel: KernelCall;
+  readonly kernel: TimedCall;
   readonly latencyMs: number | undefined;
 }
 
@@ -149,7 +148,7 @@ function parserFor(column: ReadonlyMap<string, number>, file: string): ParseRow 
 }
 
 /** A measured row as calibration takes it. */
-export function sampleOf({ op, call }: KernelCall, ms: number): Sample {
+export function sampleOf({ op, call }: TimedCall, ms: number): Sample {
   return op === 'gemm'
     ? { work: gemmWork(call), at: gemmCoordinates(call), first: call.m, ms, shape: `${call.n}x${call.k}` }
     : {

@@ -1,15 +1,16 @@
 /** Rebuilds the shipped profiles: one per device and serving stack that the shared collections time, and datasheet ones. */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { PuzzleError } from '../../util/errors.ts';
 import { silent } from '../../util/progress.ts';
 import type { ReportProgress } from '../../util/progress.ts';
-import type { HardwareProfile } from '../profile.ts';
+import type { AttentionKernel, HardwareProfile } from '../profile.ts';
 import { calibrate } from './calibrate.ts';
 import { datasheetProfile } from './datasheet-profile.ts';
 import { knownDevices } from './devices.ts';
-import { fitStreaming } from './fit-streaming.ts';
+import { fitFp8Scale, fitVidur } from './fit-streaming.ts';
 import { readRows } from './read-measurements.ts';
+import type { MeasuredRow } from './read-measurements.ts';
 
 /** Source of the kernel timings, as its README states it. */
 const collection = {
@@ -19,7 +20,15 @@ const collection = {
   date: '2026-11-24',
 } as const;
 
+/** Source of the medians of memory-bound operators. */
+const vidurSource = {
+  source: 'microsoft/vidur',
+  commit: '7d47513363ec447a741ac5e47241580b47724fbf',
+  licence: 'MIT',
+} as const;
+
 /** Files are named `<device>__<stack>-<version>__<kernel>.csv.gz`. */
+const deviceNames: Readonly<Record<string, string>> = { b200_sxm: 'b200' };
 const stackNames: Readonly<Record<string, string>> = { trtllm: 'TensorRT-LLM', vllm: 'vLLM' };
 
 interface Collection {
@@ -42,7 +51,12 @@ export function collectionsIn(folder: string): readonly Collection[] {
     const [, device, stack, version] = /^(\w+?)__([a-z]+)-(.+?)__/.exec(file) ?? [];
     if (device === undefined || stack === undefined || version === undefined) continue;
     const key = `${device} ${stack}`;
-    const entry = found.get(key) ?? { device: device.replace('_', '-'), stack, version, files: [] };
+    const entry = found.get(key) ?? {
+      device: deviceNames[device] ?? device.replace('_', '-'),
+      stack,
+      version,
+      files: [],
+    };
     entry.files.push(file);
     found.set(key, entry);
   }
@@ -53,7 +67,18 @@ export function collectionsIn(folder: string): readonly Collection[] {
 const profileName = ({ device, stack }: Collection): string =>
   stack === 'trtllm' ? device : `${device}/${stack}`;
 
-/** Profile of one collection. Kernels that it does not time are taken from the datasheet, marked extrapolated. */
+const stackOf = ({ stack, version }: Collection): string => `${stackNames[stack] ?? stack} ${version}`;
+
+/** Devices of which we have datasheets and no timings. */
+export const datasheetDevices = (folder: string): readonly string[] => {
+  const timed = new Set(collectionsIn(folder).map(({ device }) => device));
+  return Object.keys(knownDevices).filter((name) => !timed.has(name));
+};
+
+/**
+ * Profile of one collection. Decode that it does not time is taken from the device's other stack, the rest of what it
+ * lacks from the datasheet; both are marked extrapolated.
+ */
 export function collectionProfile(
   folder: string,
   c: Collection,
@@ -67,41 +92,74 @@ export function collectionProfile(
       fix: `Name one of: ${Object.keys(knownDevices).join(', ')}.`,
     });
   }
-  const rows = c.files
-    .filter((file) => /gemm|attn_/.test(file))
-    .flatMap((file) => [...readRows(join(folder, file))]);
-  const kernels = calibrate(rows, device.facts, report);
+  const { facts, provenance } = device;
+  const fileOf = (files: readonly string[], kernel: string): string | undefined => {
+    const file = files.find((name) => name.includes(kernel));
+    return file === undefined ? undefined : join(folder, file);
+  };
+  const rows = (files: readonly string[]): readonly MeasuredRow[] =>
+    ['gemm', 'attn_context', 'attn_generation'].flatMap((kernel) => {
+      const file = fileOf(files, kernel);
+      return file === undefined ? [] : [...readRows(file)];
+    });
+  const kernels = calibrate(rows(c.files), facts, report);
+  const lender =
+    kernels.decode.length > 0
+      ? undefined
+      : collectionsIn(folder).find(
+          ({ device: name, files }) => name === c.device && fileOf(files, 'attn_generation') !== undefined,
+        );
+  const reduce = fileOf(c.files, 'allreduce');
+  const scale = fileOf(c.files, 'computescale');
+  const vidur = fileOf(readdirSync(folder), `vidur_${c.device.split('-')[0]}_mlp_median_ms`);
+  const timed = [
+    'gemm',
+    'prefill',
+    ...(kernels.decode.length > 0 ? ['decode'] : []),
+    ...(scale === undefined ? [] : ['fp8Scale']),
+    ...(reduce === undefined ? [] : ['allReduce']),
+  ];
   const base = datasheetProfile(c.device);
-  const reduce = c.files.find((file) => file.includes('allreduce'));
-  const vidur = join(folder, `vidur_${c.device.split('-')[0]}_mlp_median_ms.csv.gz`);
-  const streaming = existsSync(vidur) ? fitStreaming(vidur, device.facts) : undefined;
   return {
     ...base,
     name: profileName(c),
-    stack: `${stackNames[c.stack] ?? c.stack} ${c.version}`,
-    gemm: kernels.gemm,
-    prefill: kernels.prefill,
-    decode: kernels.decode.length > 0 ? kernels.decode : base.decode,
-    ...(streaming !== undefined && { streaming }),
-    allReduce: reduce === undefined ? [] : readAllReduce(join(folder, reduce)),
+    stack: stackOf(c),
+    ...kernels,
+    ...(kernels.decode.length === 0 && {
+      decode:
+        lender === undefined
+          ? base.decode
+          : calibrate(rows([basename(fileOf(lender.files, 'attn_generation')!)]), facts, report).decode.map(
+              borrowed,
+            ),
+    }),
+    ...(vidur !== undefined && { streaming: fitVidur(vidur, facts) }),
+    ...(scale !== undefined && { fp8Scale: fitFp8Scale(scale, facts) }),
+    allReduce: reduce === undefined ? [] : readAllReduce(reduce),
     provenance: [
-      ...device.provenance,
-      {
-        what: `gemm, prefill${kernels.decode.length > 0 ? ', decode' : ''}${reduce === undefined ? '' : ', allReduce'}: ${stackNames[c.stack] ?? c.stack} ${c.version}`,
-        ...collection,
-      },
-      ...(streaming === undefined
-        ? []
-        : [
-            {
-              what: 'streaming',
-              source: 'microsoft/vidur',
-              commit: '7d47513363ec447a741ac5e47241580b47724fbf',
-              licence: 'MIT',
-              date: collection.date,
-            },
-          ]),
+      ...provenance,
+      { what: `${timed.join(', ')}: ${stackOf(c)}`, ...collection },
+      ...(lender === undefined ? [] : [{ what: `decode: ${stackOf(lender)}, a stand-in`, ...collection }]),
+      ...(vidur === undefined ? [] : [{ what: 'streaming', ...vidurSource, date: collection.date }]),
     ],
+  };
+}
+
+/** Attention of two stacks differs by 20 to 25 % (../shared/hardware-data/README.md). */
+const otherStack = 1.25;
+
+/** A kernel of another stack: no held-out errors of its own, so all its times count as extrapolated. */
+function borrowed({ model: { heldOut: _, bands, ...model }, ...kernel }: AttentionKernel): AttentionKernel {
+  return {
+    ...kernel,
+    model: {
+      ...model,
+      bands: bands.map(({ low, high, ...range }) => ({
+        ...range,
+        low: low / otherStack,
+        high: high * otherStack,
+      })),
+    },
   };
 }
 
