@@ -43,7 +43,7 @@ export interface RefittedSlot {
   readonly weights: Weights<Tensor<'float32'>>;
 }
 
-/** Yields, slot by slot, the weights of every block that has an output matrix. */
+/** Yields, slot by slot, the weights of every block that has an output matrix; whoever uploads them uploads a copy. */
 export async function* refitStudent(job: RefitJob): AsyncGenerator<RefittedSlot, void, void> {
   const { teacher, student, text, options, report = silent } = job;
   const { runtime } = teacher;
@@ -110,12 +110,7 @@ async function refitOutput(
       chunks.push({ windows, before, delta });
     }
     const tokens = chunks.reduce((sum, chunk) => sum + rowsOf(chunk), 0);
-    const sums = await moments(student, block, {
-      chunks,
-      tokens,
-      energy: 0,
-      meanAbsFeature: new Float32Array(),
-    });
+    const sums = await moments(student, block, { chunks, tokens });
     return toTensor(pulledLeastSquares(sums, toMatrix(current), pull));
   } finally {
     await runtime.release(...chunks.map(({ delta }) => delta));

@@ -1,6 +1,7 @@
 /** The hardware of a run: a modelled profile or a measured one, both as a source of costs. */
 import { readFile } from 'node:fs/promises';
 import {
+  blockShape,
   costTable,
   loadProfile,
   measuredProfileSchemaName,
@@ -10,7 +11,7 @@ import {
   type CostTable,
   type Workload,
 } from '../hardware/index.ts';
-import { blockKey, blockOf } from '../blocks/index.ts';
+import { blockKey } from '../blocks/index.ts';
 import type { BlockConfig, StreamConfig } from '../model/index.ts';
 import { parseJson } from '../util/json.ts';
 
@@ -80,13 +81,4 @@ function blockShapes(
       return shape;
     }),
   );
-}
-
-function blockShape(config: BlockConfig, stream: StreamConfig): BlockShape {
-  const block = blockOf(config);
-  return {
-    weights: Object.values(block.weights(config, stream)),
-    kvElementsPerToken: block.kvElementsPerToken(config, stream),
-    operators: block.operators(config, stream),
-  };
 }

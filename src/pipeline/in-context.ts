@@ -59,13 +59,15 @@ export interface ContextOutcome {
 }
 
 /** Factors on replaced attention that are tried. */
-const attentionFactors = [1, 1.5, 2, 2.5, 3, 4];
+const attentionFactors = [1.5, 2, 2.5, 3, 4];
 
 /** Diverse solutions tried beside the best under the law, and in how many layers each differs from all before. */
 const [diverseSolutions, diverseLayers] = [3, 3];
 
 /** Alternatives measured in the student each round. */
 const shortListLength = 40;
+
+const stage = 'search in context';
 
 /** Slots that the first round may change. */
 const firstRadius = 8;
@@ -79,17 +81,9 @@ export async function searchInContext(
   report: ReportProgress,
 ): Promise<ContextOutcome> {
   const deadline = performance.now() + minutes * 60_000;
-  const stage = 'search in context';
-  report({
-    kind: 'stage-started',
-    stage,
-    total: attentionFactors.length + diverseSolutions + rounds,
-    unit: 'steps',
-  });
+  const isUp = (): boolean => performance.now() > deadline;
   const measure = openMeasure(input, input.selection, store);
   const path: ContextStep[] = [];
-  let done = 0;
-  const tick = (note: string): void => report({ kind: 'advanced', stage, done: (done += 1), note });
   try {
     let scenario = input.scenario;
     let solution = first;
@@ -106,8 +100,15 @@ export async function searchInContext(
       if (known === undefined) path.push({ name, choice, predicted, measured: meanInterval(kl), accepted });
       tried.set(choice.join(), kl);
       if (accepted) best = kl;
+      if (known === undefined) report({ kind: 'advanced', stage, done: path.length, note: name });
       return { isBetter: accepted };
     };
+    report({
+      kind: 'stage-started',
+      stage,
+      total: attentionFactors.length + diverseSolutions + 1,
+      unit: 'students',
+    });
     path.push({
       name: 'sum of scores',
       choice: first.choice,
@@ -117,8 +118,7 @@ export async function searchInContext(
     });
 
     for (const factor of attentionFactors) {
-      tick(`attention x ${factor}`);
-      if (factor === 1 || performance.now() > deadline) continue;
+      if (isUp()) break;
       const scaled = withAttentionFactor(input, factor);
       const candidate = await solve(underLimits(scaled, input.limits), input.solve);
       if (candidate.choice.length === 0) continue;
@@ -129,22 +129,17 @@ export async function searchInContext(
     const problem = underLimits(scenario, input.limits);
     const diverse = await solveDiverse(problem, 1 + diverseSolutions, diverseLayers, input.solve);
     for (const [index, candidate] of diverse.slice(1).entries()) {
-      tick(`diverse solution ${index + 1}`);
-      if (performance.now() > deadline) break;
+      if (isUp()) break;
       const { isBetter } = await consider(`diverse solution ${index + 1}`, candidate.choice, candidate.value);
       if (isBetter) solution = asFeasible(problem, solution, candidate.choice);
     }
+    report({ kind: 'stage-finished', stage, note: `KL ${meanInterval(best).value.toFixed(3)}` });
 
     let radius = firstRadius;
-    for (let round = 1; round <= rounds && radius >= 1 && performance.now() <= deadline; round++) {
-      tick(`round ${round}`);
+    for (let round = 1; round <= rounds && radius >= 1 && !isUp(); round++) {
       const local = await scoredInStudent(input, problem, solution, store, report);
       let gained = false;
-      for (
-        ;
-        radius >= 1 && !gained && performance.now() <= deadline;
-        radius = gained ? radius : Math.floor(radius / 2)
-      ) {
+      for (; radius >= 1 && !gained && !isUp(); radius = gained ? radius : Math.floor(radius / 2)) {
         const candidate = await solve(
           {
             ...local,
@@ -166,7 +161,6 @@ export async function searchInContext(
       if (!gained) break;
       radius *= 2;
     }
-    report({ kind: 'stage-finished', stage, note: `KL ${meanInterval(best).value.toFixed(3)}` });
     return { scenario, solution, path };
   } finally {
     await measure.close();

@@ -1,6 +1,7 @@
 /** The pipeline: from a teacher and a request to a run's folder, through a store of finished jobs. */
 export { openStore, type Store } from './store.ts';
-export { bundledTeacher, openTeacher, type Teacher } from './teacher.ts';
+export { bundledTeacher } from '../model/index.ts';
+export { openTeacher, type Teacher } from './teacher.ts';
 export {
   distil,
   prepare,

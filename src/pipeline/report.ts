@@ -21,7 +21,9 @@ export function reportOf(outcome: SearchOutcome, command: string): string {
     costSources(outcome),
     '## Student on text that took part in no choice',
     studentsTable(outcome),
-    additivity(outcome),
+    '## Predicted and measured',
+    predictions(outcome),
+    ...(outcome.path.length > 0 ? ['## The way to this student', pathTable(outcome)] : []),
     '## Layers',
     layersTable(outcome),
     '## How it was made',
@@ -30,13 +32,13 @@ export function reportOf(outcome: SearchOutcome, command: string): string {
   ].join('\n\n');
 }
 
-function proof({ solution, scenario }: SearchOutcome): string {
+function proof({ solution, scenario, path }: SearchOutcome): string {
   const { status, value, bound, gap, solver, milliseconds, nodes } = solution;
   const { metric } = scenario.problem.objective;
   const claim =
     status === 'optimal'
       ? 'Proven optimal: no architecture of this space within these budgets has a smaller sum of scores.'
-      : `Not proven: nothing is better than ${formatNumber(bound)} (gap ${formatNumber(100 * gap)} %).`;
+      : `Not the best sum of scores: that is at least ${formatNumber(bound)} (gap ${formatNumber(100 * gap)} %)${path.length > 0 ? '; this student measured better' : ''}.`;
   return `${claim} Sum of ${metric} ${formatNumber(value)}; ${solver}, ${formatNumber(milliseconds)} ms, ${nodes} nodes; rechecked from the problem.`;
 }
 
@@ -98,12 +100,58 @@ function studentsTable({ students, prepared, scenario }: SearchOutcome): string 
     .join('\n\n');
 }
 
-/** Predicted against real: the sum of scores, and the damage of the assembled student. */
-function additivity({ solution, students, scenario }: SearchOutcome): string {
-  const measured = students[0]!.evaluations.map(({ kl }) => intervalText(kl!)).join('; ');
-  return scenario.problem.objective.metric === 'kl'
-    ? `The sum of single-block damages predicts a KL of ${formatNumber(solution.value)} on the scoring text; the assembled student measures ${measured}.`
-    : `The assembled student measures a KL of ${measured}.`;
+/** Predicted against real: what scores say of the student, and what the student measures. */
+function predictions({ students, scenario, scoring, prepared, refit }: SearchOutcome): string {
+  const { sumOfScores, withCrossTerms } = scoring;
+  const metric = scenario.problem.objective.metric;
+  const measured = students.find(({ weights }) => weights === 'library')!;
+  return [
+    `${scoringText(scoring)} On ${prepared.texts.score.count} windows they say of this student, as the library has its blocks:`,
+    markdownTable(
+      [metric, ''],
+      [
+        ['sum of scores', formatNumber(sumOfScores)],
+        ...(withCrossTerms === undefined ? [] : [['with cross terms', formatNumber(withCrossTerms)]]),
+        ...measured.evaluations.map(({ kl }, text) => [
+          `measured KL on ${prepared.texts.evaluation[text]!.name}`,
+          intervalText(kl!),
+        ]),
+        ...(refit === undefined
+          ? []
+          : [
+              ['measured KL on the selection text', intervalText(refit.before)],
+              [
+                `refitted, on the selection text (${refit.accepted ? 'kept' : 'dropped'})`,
+                intervalText(refit.after),
+              ],
+            ]),
+      ],
+    ),
+  ].join('\n\n');
+}
+
+function scoringText({ method, blocks, measured }: SearchOutcome['scoring']): string {
+  if (method === 'replace-one') return `Scores: each of ${blocks} blocks replaced alone in the teacher.`;
+  const all = `Scores: one backward pass for ${blocks} blocks`;
+  return method === 'one-pass'
+    ? `${all}.`
+    : `${all}; ${measured} of them, those the budgets are about, replaced alone in the teacher as well.`;
+}
+
+/** Students measured on the way from the sum of scores to the one that was kept. */
+function pathTable({ path, prepared }: SearchOutcome): string {
+  return [
+    `Each student was assembled and measured on ${prepared.texts.selection.count} windows that took part in no score; it replaces the best before it when its KL is lower outside the noise of paired differences.`,
+    markdownTable(
+      ['step', 'predicted', 'measured KL', ''],
+      path.map(({ name, predicted, measured, accepted }) => [
+        name,
+        formatNumber(predicted),
+        intervalText(measured),
+        accepted ? 'kept' : '',
+      ]),
+    ),
+  ].join('\n\n');
 }
 
 function layersTable({ scenario, solution, library }: SearchOutcome): string {
@@ -133,9 +181,9 @@ function provenance({ prepared, hardware }: SearchOutcome, command: string): str
     `- Teacher: ${teacher.checkpoint.path}, identity \`${teacher.checkpoint.identity.slice(0, 16)}\``,
     `- Space: ${space.path}`,
     `- Hardware: ${hardware.name} (${hardware.stack}); ${hardware.provenance.join('; ')}`,
-    ...[texts.calibration, texts.validation, texts.score].map(
+    ...[texts.calibration, texts.validation, texts.score, texts.selection].map(
       ({ name, window, count, hash }, index) =>
-        `- ${['Calibration', 'Validation', 'Scores'][index]!}: ${name}, ${count} windows of ${window} tokens, \`${hash.slice(0, 16)}\``,
+        `- ${['Calibration', 'Validation', 'Scores', 'Selection'][index]!}: ${name}, ${count} windows of ${window} tokens, \`${hash.slice(0, 16)}\``,
     ),
     '- Exact inputs and versions: `run.json`; the search problem: `problem.json`.',
   ].join('\n');

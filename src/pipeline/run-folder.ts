@@ -18,6 +18,12 @@ export interface RunRecord {
   readonly request: Json;
 }
 
+/** Where the teacher lies, and what it is; the bundled one lies wherever this package does. */
+const teacherRecord = ({ prepared }: SearchOutcome): Json => {
+  const { checkpoint, isBundled } = prepared.teacher;
+  return { path: isBundled ? 'bundled' : resolve(checkpoint.path), identity: checkpoint.identity };
+};
+
 /** The name of a run: what it is about, and a hash of its exact inputs, so that other inputs make another folder. */
 export function runName({ prepared, hardware }: SearchOutcome, { request }: RunRecord): string {
   const { checkpoint, isBundled } = prepared.teacher;
@@ -35,8 +41,14 @@ export function runDocument({
   solution,
   budgets,
   students,
+  scoring,
+  path,
+  refit,
 }: SearchOutcome): SearchResultDocument & {
   readonly students: readonly Json[];
+  readonly scoring: Json;
+  readonly path: readonly Json[];
+  readonly refit?: Json;
 } {
   return {
     ...searchResultDocument(scenario, [solution], budgets),
@@ -44,6 +56,14 @@ export function runDocument({
       name,
       evaluations: evaluations as unknown as Json,
     })),
+    scoring: { ...scoring },
+    path: path.map(({ name, predicted, measured, accepted }) => ({
+      name,
+      predicted,
+      measured: { ...measured },
+      accepted,
+    })),
+    ...(refit && { refit: { ...refit, before: { ...refit.before }, after: { ...refit.after } } }),
   };
 }
 
@@ -77,7 +97,7 @@ export async function writeRunFolder(
         limits.map(({ measure, value }) => ({ measure: measure.name, limit: value })),
       ),
     ),
-    'run.json': json({ schema: 'puzzle/run@1', ...record }),
+    'run.json': json({ schema: 'puzzle/run@1', ...record, teacher: teacherRecord(outcome) }),
   };
   const target = resolve(folder);
   const fresh = `${target}.new`;

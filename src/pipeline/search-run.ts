@@ -258,7 +258,7 @@ export async function searchRun(
     scoring: { ...scored.scoring, ...predicted },
     path: context?.path ?? [],
     weights,
-    ...(refit && { refit }),
+    ...(refit && { refit: { before: refit.before, after: refit.after, accepted: refit.accepted } }),
     budgets: await reportBudgets(scenario, limits, solution, request.solve),
     students: await studentStage(students, candidates, store, report),
   };

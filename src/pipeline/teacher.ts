@@ -1,5 +1,4 @@
 /** The teacher of a run: its checkpoint at once, its weights on a runtime only when some job needs them. */
-import { fileURLToPath } from 'node:url';
 import {
   checkpointSource,
   closeExecution,
@@ -7,13 +6,10 @@ import {
   type Execution,
   type WeightSource,
 } from '../execution/index.ts';
-import { openModel, type Checkpoint } from '../model/index.ts';
+import { bundledTeacher, openModel, type Checkpoint } from '../model/index.ts';
 import { openRuntime } from '../runtime/index.ts';
 
 type RuntimeOptions = Parameters<typeof openRuntime>[0];
-
-/** The model of our own that every command uses when none is named. */
-export const bundledTeacher = fileURLToPath(new URL('../../models/moby-2m', import.meta.url));
 
 export interface Teacher {
   readonly checkpoint: Checkpoint;
