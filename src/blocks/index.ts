@@ -1,5 +1,6 @@
 /** Blocks: what may stand in a slot, and which alternatives a search space offers there. */
-export type { Block, ForwardContext, TeacherBlock, Weights } from './block.ts';
+export type { Block, FeatureGrid, ForwardContext, TeacherBlock, Weights } from './block.ts';
+export { contributions, strongestChannels } from './contribution.ts';
 export type { Operator } from './operators.ts';
 export { blockDecode, blockForward } from './forward.ts';
 export type { BlockForward } from './forward.ts';

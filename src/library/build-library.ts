@@ -1,15 +1,25 @@
 /** Library: every alternative of every slot, started from the teacher, fitted in closed form, distilled, judged. */
-import { blockOf, sameBlock, type TeacherBlock, type Weights } from '../blocks/index.ts';
+import {
+  blockOf,
+  contributions,
+  sameBlock,
+  strongestChannels,
+  type TeacherBlock,
+  type Weights,
+} from '../blocks/index.ts';
 import { placeBlock, releaseBlock, type Execution } from '../execution/index.ts';
 import type { BlockConfig, TokenWindows } from '../model/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { PuzzleError } from '../util/errors.ts';
 import { silent, type ReportProgress } from '../util/progress.ts';
-import { narrowed, rankChannels, refitted, type Ranking } from './closed-form.ts';
+import { closedFormsInThread } from './algebra-thread.ts';
+import { refitted, sourceOf, type ClosedForm } from './closed-form.ts';
 import { copies, distil, downloadBlock, lossOf, type DistilOptions } from './distil.ts';
 import { isMerged, mergedHeads, projectionMoments } from './merge-heads.ts';
-import { featureCount, moments, teacherPass, type TeacherPass } from './statistics.ts';
-import { advance, embedWindows, residentsOf, skip, type StreamState } from './teacher-stream.ts';
+import { openJudge, type Judge } from './judge.ts';
+import type { Ranking } from './narrowing.ts';
+import { moments, teacherPass, type TeacherPass, type TokenWeights } from './statistics.ts';
+import { advance, embedWindows, residentsOf, rowsOf, skip, type StreamState } from './teacher-stream.ts';
 
 /** What a block's weights come from, and how good each way was: normalised MSE on validation text. */
 export interface BlockRecord {
@@ -17,6 +27,7 @@ export interface BlockRecord {
   /** Where the kept weights come from; `none` for a block that needs none trained: the teacher's own, a no-op. */
   readonly kept: 'none' | 'paper' | 'closed-form' | 'distilled';
   readonly losses: {
+    /** Absent where nobody asked for the comparison. */
     readonly paper?: number;
     readonly closedForm?: number;
     /** The best on the way of BLD; absent where it was not asked for. */
@@ -24,7 +35,7 @@ export interface BlockRecord {
     /** Of the kept weights. */
     readonly kept: number;
   };
-  /** How the channels of the closed form were chosen. */
+  /** How the closed form chose which of the teacher's channels or heads stay. */
   readonly ranking?: Ranking;
   /** Optimiser steps in the kept weights. */
   readonly steps: number;
@@ -52,6 +63,13 @@ export interface LibraryOptions {
   readonly distil: Readonly<Record<string, DistilOptions>>;
   /** Tokens that run through a block together. */
   readonly chunkTokens: number;
+  /** How much a token of the calibration text counts in closed forms; all alike by default. */
+  readonly tokenWeights?: TokenWeights;
+  /**
+   * Whether the paper's start is judged beside every closed form, as it is by default; else only where a closed form
+   * is not finite. It costs passes over the validation text, many times the closed forms of a fine space.
+   */
+  readonly comparePaper?: boolean;
 }
 
 const distilDefaults = {
@@ -71,6 +89,14 @@ export const defaultLibraryOptions: LibraryOptions = {
     swiglu: { ...distilDefaults, steps: 16 },
   },
   chunkTokens: 4096,
+};
+
+/** For spaces of dozens of alternatives a slot. */
+export const closedFormOptions: LibraryOptions = {
+  ranking: 'elimination',
+  distil: {},
+  chunkTokens: 4096,
+  comparePaper: false,
 };
 
 export interface LibraryJob {
@@ -97,27 +123,45 @@ export async function* buildLibrary(job: LibraryJob): AsyncGenerator<SlotLibrary
   const { teacher, alternatives, options = defaultLibraryOptions, finished, report = silent } = job;
   const last = alternatives.findLastIndex((_, slot) => !finished?.has(slot));
   if (last < 0) return;
-  let calibration = await embedWindows(teacher, job.calibration, options.chunkTokens);
-  let validation = await embedWindows(teacher, job.validation, options.chunkTokens);
-  report({ kind: 'stage-started', stage: 'distil', total: last + 1, unit: 'slots' });
+  let calibration: readonly StreamState[] = [];
+  let validation: readonly StreamState[] = [];
+  let begun: BegunSlot | undefined;
+  const ended = async ({ slot, finish }: BegunSlot): Promise<SlotLibrary> => {
+    begun = undefined;
+    const library = await finish();
+    report({ kind: 'advanced', stage: 'distil', done: slot + 1 });
+    return library;
+  };
   try {
+    calibration = await embedWindows(teacher, job.calibration, options.chunkTokens);
+    validation = await embedWindows(teacher, job.validation, options.chunkTokens);
+    report({ kind: 'stage-started', stage: 'distil', total: last + 1, unit: 'slots' });
     for (let slot = 0; slot <= last; slot++) {
       if (finished?.has(slot)) {
         calibration = await skip(teacher, slot, calibration);
         validation = await skip(teacher, slot, validation);
-      } else {
-        const passes = await passSlot(teacher, slot, alternatives[slot]!, calibration, validation);
-        calibration = passes.calibration.chunks;
-        validation = passes.validation.chunks;
-        requireFinite(teacher, slot, passes);
-        yield await buildSlot(teacher, slot, alternatives[slot]!, passes, options);
-        calibration = await advance(teacher, passes.calibration.chunks);
-        validation = await advance(teacher, passes.validation.chunks);
+        continue;
       }
-      report({ kind: 'advanced', stage: 'distil', done: slot + 1 });
+      if (blockOf(teacher.blocks[slot]!.config).output === undefined) {
+        if (begun) yield await ended(begun);
+        yield emptySlot(slot, alternatives[slot]!, calibration, validation);
+        continue; // the stream passes unchanged
+      }
+      const passes = await passSlot(teacher, slot, alternatives[slot]!, calibration, validation, options);
+      calibration = passes.calibration.chunks;
+      validation = passes.validation.chunks;
+      requireFinite(teacher, slot, passes);
+      // The slot before was solved while the teacher went on.
+      if (begun) yield await ended(begun);
+      begun = await beginSlot(teacher, slot, alternatives[slot]!, passes, options);
+      if (begun.needsStream) yield await ended(begun);
+      calibration = await advance(teacher, passes.calibration.chunks);
+      validation = await advance(teacher, passes.validation.chunks);
     }
+    if (begun) yield await ended(begun);
     report({ kind: 'stage-finished', stage: 'distil' });
   } finally {
+    await begun?.abandon();
     await teacher.runtime.release(...[...calibration, ...validation].flatMap(residentsOf));
   }
 }
@@ -134,31 +178,63 @@ async function passSlot(
   alternatives: readonly BlockConfig[],
   calibration: readonly StreamState[],
   validation: readonly StreamState[],
+  { tokenWeights = 'none' }: LibraryOptions,
 ): Promise<Passes> {
   const block = model.blocks[slot]!;
-  const withGram = alternatives.some((config) => isNarrower(config, block.config));
+  const sources = alternatives
+    .filter((config) => !sameBlock(config, block.config))
+    .map((config) => sourceOf(config, block.config));
+  const wanted = { features: sources.includes('features'), inputs: sources.includes('inputs') };
   return {
-    calibration: await teacherPass(model, block, calibration, withGram),
-    validation: await teacherPass(model, block, validation, false),
+    calibration: await teacherPass(model, block, calibration, { ...wanted, weights: tokenWeights }),
+    validation: await teacherPass(model, block, validation, { ...wanted, weights: 'none' }),
   };
 }
 
-function requireFinite({ architecture }: Execution, slot: number, { calibration, validation }: Passes): void {
+function requireFinite(model: Execution, slot: number, { calibration, validation }: Passes): void {
   if (Number.isFinite(calibration.energy) && Number.isFinite(validation.energy)) return;
-  const { layer, kind } = architecture.slots[slot]!;
   throw new PuzzleError('file-invalid', 'The teacher computes infinities or NaN.', {
-    at: `layer ${layer}, ${kind}`,
+    at: placeOf(model, slot),
     fix: 'Check the weights of the model.',
   });
 }
 
-async function buildSlot(
+/** Where the teacher has no block, the only alternative is its own nothing. */
+const emptySlot = (
+  slot: number,
+  alternatives: readonly BlockConfig[],
+  calibration: readonly StreamState[],
+  validation: readonly StreamState[],
+): SlotLibrary => ({
+  slot,
+  blocks: alternatives.map((config) => untrained(config, 0)),
+  meanAbsFeature: new Float32Array(0),
+  calibrationTokens: calibration.reduce((sum, state) => sum + rowsOf(state), 0),
+  validationTokens: validation.reduce((sum, state) => sum + rowsOf(state), 0),
+});
+
+function placeOf({ architecture }: Execution, slot: number): string {
+  const { layer, kind } = architecture.slots[slot]!;
+  return `layer ${layer}, ${kind}`;
+}
+
+/** A slot whose closed forms are being solved. */
+interface BegunSlot {
+  readonly slot: number;
+  /** Whether finishing it reads the teacher's stream at the slot. */
+  readonly needsStream: boolean;
+  finish(): Promise<SlotLibrary>;
+  /** In place of `finish`: frees what it holds. */
+  abandon(): Promise<void>;
+}
+
+async function beginSlot(
   model: Execution,
   slot: number,
   alternatives: readonly BlockConfig[],
   passes: Passes,
   options: LibraryOptions,
-): Promise<SlotLibrary> {
+): Promise<BegunSlot> {
   const { calibration, validation } = passes;
   const { config: own } = model.blocks[slot]!;
   const teacher: TeacherBlock = {
@@ -166,30 +242,69 @@ async function buildSlot(
     weights: await downloadBlock(model, model.blocks[slot]!),
     meanAbsFeature: calibration.meanAbsFeature,
   };
-  const narrower = narrowerBlocks(model, teacher, alternatives, calibration, options.ranking);
-  const projections = alternatives.some((config) => isMerged(config, own))
-    ? await projectionMoments(model, model.blocks[slot]!, calibration)
-    : undefined;
-  const blocks: LibraryBlock[] = [];
-  for (const config of alternatives) {
-    if (sameBlock(config, own)) blocks.push(untrained(config, 0));
-    else if (blockOf(config).output === undefined) blocks.push(untrained(config, 1));
-    else {
-      const paper = blockOf(config).initialise(config, teacher, model.architecture.stream);
-      const narrow = narrower.get(config);
-      const merged = projections && isMerged(config, own) && mergedHeads(config, teacher, projections);
-      const closedForm = narrow ?? (await fitOutput(model, config, merged || paper, calibration));
-      const starts = { paper, closedForm, ...(narrow && { ranking: options.ranking }) };
-      blocks.push(await finish(model, config, starts, passes, options.distil[config.kind]));
-    }
+  const made = alternatives.filter(
+    (config) => !sameBlock(config, own) && blockOf(config).output !== undefined,
+  );
+  const { gram, inputs } = calibration;
+  const solving = closedFormsInThread({
+    teacher,
+    alternatives: made,
+    ranking: options.ranking,
+    ...(gram && { gram }),
+    ...(inputs && { inputs: { gram: inputs.gram, cross: inputs.cross } }),
+  });
+  solving.catch(() => {}); // whoever finishes the slot sees it
+  const judge = await openJudge(model, teacher.weights[blockOf(own).output!]!, validation);
+  const work: SlotWork = { model, slot, teacher, passes, judge, options };
+  let ownFeatures: ReadonlyMap<BlockConfig, Starts>;
+  try {
+    ownFeatures = await fitOutputs(
+      work,
+      made.filter((config) => sourceOf(config, own) === undefined),
+    );
+  } catch (error) {
+    await judge.close();
+    throw error;
   }
   return {
     slot,
-    blocks,
-    meanAbsFeature: calibration.meanAbsFeature,
-    calibrationTokens: calibration.tokens,
-    validationTokens: validation.tokens,
+    needsStream: made.some(({ kind }) => (options.distil[kind]?.steps ?? 0) > 0),
+    abandon: () => judge.close(),
+    async finish() {
+      try {
+        const solved = await named(() => solving, model, slot);
+        const blocks: LibraryBlock[] = [];
+        for (const config of alternatives) {
+          if (sameBlock(config, own)) blocks.push(untrained(config, 0));
+          else if (blockOf(config).output === undefined) blocks.push(untrained(config, 1));
+          else {
+            const starts =
+              ownFeatures.get(config) ?? (await judged(work, config, solved[made.indexOf(config)]!));
+            blocks.push(await finishBlock(work, config, starts));
+          }
+        }
+        return {
+          slot,
+          blocks,
+          meanAbsFeature: calibration.meanAbsFeature,
+          calibrationTokens: calibration.tokens,
+          validationTokens: validation.tokens,
+        };
+      } finally {
+        await judge.close();
+      }
+    },
   };
+}
+
+/** A failure with the slot it happened in. */
+async function named<T>(work: () => Promise<T>, model: Execution, slot: number): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof PuzzleError) || error.context.at !== undefined) throw error;
+    throw new PuzzleError(error.code, error.message, { ...error.context, at: placeOf(model, slot) });
+  }
 }
 
 const untrained = (config: BlockConfig, loss: number): LibraryBlock => ({
@@ -197,73 +312,122 @@ const untrained = (config: BlockConfig, loss: number): LibraryBlock => ({
   weights: {},
 });
 
-/** Whether a block is the teacher's on fewer of its channels. */
-const isNarrower = (config: BlockConfig, own: BlockConfig): boolean =>
-  config.kind === own.kind && blockOf(config).selectChannels !== undefined && !sameBlock(config, own);
-
-/** All narrower blocks of a slot from one order of the teacher's channels and one factorisation. */
-function narrowerBlocks(
-  { architecture }: Execution,
-  teacher: TeacherBlock,
-  alternatives: readonly BlockConfig[],
-  { gram }: TeacherPass,
-  ranking: Ranking,
-): ReadonlyMap<BlockConfig, Weights<Tensor<'float32'>>> {
-  const configs = alternatives.filter((config) => isNarrower(config, teacher.config));
-  if (configs.length === 0 || gram === undefined) return new Map();
-  const widths = configs.map((config) => featureCount(config, architecture.stream));
-  const order = rankChannels(ranking, teacher, gram);
-  const fitted = narrowed(teacher, gram, order, widths);
-  return new Map(configs.map((config, i) => [config, fitted[i]!]));
+interface SlotWork {
+  readonly model: Execution;
+  readonly slot: number;
+  readonly teacher: TeacherBlock;
+  readonly passes: Passes;
+  readonly judge: Judge;
+  readonly options: LibraryOptions;
 }
 
-/** The closed form of a block with features of its own. */
-async function fitOutput(
-  model: Execution,
-  config: BlockConfig,
-  start: Weights<Tensor<'float32'>>,
-  calibration: TeacherPass,
-): Promise<Weights<Tensor<'float32'>>> {
-  const placed = await placeBlock(model, config, copies(start));
-  try {
-    return refitted(config, start, await moments(model, placed, calibration));
-  } finally {
-    await releaseBlock(model, placed);
-  }
+/** Weights and how good they are on validation text. */
+interface Start {
+  readonly weights: Weights<Tensor<'float32'>>;
+  readonly loss: number;
 }
 
 interface Starts {
-  readonly paper: Weights<Tensor<'float32'>>;
-  readonly closedForm: Weights<Tensor<'float32'>>;
-  readonly ranking?: Ranking;
+  readonly closedForm: Start;
+  readonly paper?: Start;
 }
 
-/** Judges both starts, trains on from the better, keeps the best of the three. */
-async function finish(
-  model: Execution,
+/** The closed forms of blocks with features of their own: heads merged, or else as the paper starts them, refitted. */
+async function fitOutputs(
+  work: SlotWork,
+  configs: readonly BlockConfig[],
+): Promise<ReadonlyMap<BlockConfig, Starts>> {
+  const { model, slot, teacher, passes, options } = work;
+  const projections = configs.some((config) => isMerged(config, teacher.config))
+    ? await projectionMoments(model, model.blocks[slot]!, passes.calibration)
+    : undefined;
+  const judge = async (config: BlockConfig, weights: Weights<Tensor<'float32'>>): Promise<Start> => ({
+    weights,
+    loss: await lossOf(model, config, weights, passes.validation),
+  });
+  const fitted = new Map<BlockConfig, Starts>();
+  for (const config of configs) {
+    const paper = paperStart(model, config, teacher);
+    const start =
+      projections && isMerged(config, teacher.config) ? mergedHeads(config, teacher, projections) : paper;
+    const placed = await placeBlock(model, config, copies(start));
+    try {
+      const sums = await moments(model, placed, passes.calibration, options.tokenWeights);
+      const solved = named(async () => refitted(config, start, sums), model, slot);
+      const closedForm = await judge(config, await solved);
+      const isCompared = comparesPaper(options, closedForm);
+      fitted.set(config, { closedForm, ...(isCompared && { paper: await judge(config, paper) }) });
+    } finally {
+      await releaseBlock(model, placed);
+    }
+  }
+  return fitted;
+}
+
+/** A block that reads what the teacher computes anyway: no token passes through it. */
+async function judged(
+  { model, teacher, judge, options }: SlotWork,
   config: BlockConfig,
-  { paper, closedForm, ranking }: Starts,
-  { calibration, validation }: Passes,
-  options: DistilOptions | undefined,
-): Promise<LibraryBlock> {
-  const losses = {
-    paper: await lossOf(model, config, paper, validation),
-    closedForm: await lossOf(model, config, closedForm, validation),
+  form: ClosedForm,
+): Promise<Starts> {
+  const start = async (of: ClosedForm): Promise<Start> => ({
+    weights: of.weights,
+    loss: await judge.loss(config, of),
+  });
+  const closedForm = await start(form);
+  if (!comparesPaper(options, closedForm)) return { closedForm };
+  const part = blockOf(config).narrowing?.(config, teacher.config);
+  const output = teacher.weights[blockOf(teacher.config).output!]!;
+  const paper = {
+    weights: paperStart(model, config, teacher),
+    ...(part && { channels: strongestChannels(part, contributions(teacher, output)) }),
   };
-  // A loss that is not a number never wins.
-  const isFitted = losses.closedForm <= losses.paper || Number.isNaN(losses.paper);
-  const start = isFitted ? closedForm : paper;
-  const startLoss = isFitted ? losses.closedForm : losses.paper;
+  return { closedForm, paper: await start(paper) };
+}
+
+const comparesPaper = ({ comparePaper = true }: LibraryOptions, closedForm: Start): boolean =>
+  comparePaper || !isFinite(closedForm);
+
+const paperStart = (
+  { architecture }: Execution,
+  config: BlockConfig,
+  teacher: TeacherBlock,
+): Weights<Tensor<'float32'>> => blockOf(config).initialise(config, teacher, architecture.stream);
+
+/** Trains on from the better start, keeps the best of the three. */
+async function finishBlock(
+  { model, slot, teacher, passes: { calibration, validation }, options }: SlotWork,
+  config: BlockConfig,
+  { closedForm, paper }: Starts,
+): Promise<LibraryBlock> {
+  // What is not a number never wins.
+  const isFitted = isFinite(closedForm) && !(paper !== undefined && paper.loss < closedForm.loss);
+  const start = isFitted ? closedForm : paper!;
+  if (!isFinite(start))
+    throw new PuzzleError('file-invalid', 'A block of the library comes out as infinities or NaN.', {
+      at: placeOf(model, slot),
+      value: config,
+      fix: 'Check the weights of the model, or leave this block out of the search space.',
+    });
+  const training = options.distil[config.kind];
   const trained =
-    options && (await distil(model, config, start, startLoss, calibration, validation, options));
+    training && (await distil(model, config, start.weights, start.loss, calibration, validation, training));
   return {
     record: {
       config,
       kept: trained ? 'distilled' : isFitted ? 'closed-form' : 'paper',
-      losses: { ...losses, ...(trained && { distilled: trained.loss }), kept: trained?.loss ?? startLoss },
-      ...(ranking && { ranking }),
+      losses: {
+        ...(paper && { paper: paper.loss }),
+        closedForm: closedForm.loss,
+        ...(trained && { distilled: trained.loss }),
+        kept: trained?.loss ?? start.loss,
+      },
+      ...(sourceOf(config, teacher.config) === 'features' && { ranking: options.ranking }),
       steps: trained?.step ?? 0,
     },
-    weights: trained?.weights ?? start,
+    weights: trained?.weights ?? start.weights,
   };
 }
+
+const isFinite = ({ weights, loss }: Start): boolean =>
+  !Number.isNaN(loss) && Object.values(weights).every(({ data }) => data.every(Number.isFinite));

@@ -1,54 +1,102 @@
-/** Closed forms: the output matrix of a block fitted to the teacher's outputs, and which channels to fit it on. */
-import { blockOf, type TeacherBlock, type Weights } from '../blocks/index.ts';
+/** Closed forms of a slot's blocks from second moments alone: float64, no device, plain data in and out. */
+import { addProduct, block, copy, matrix, symmetricEigen, transpose, type Matrix } from '../algebra/index.ts';
+import { blockOf, contributions, type TeacherBlock, type Weights } from '../blocks/index.ts';
 import type { BlockConfig } from '../model/architecture.ts';
 import { float32, type Tensor } from '../tensor/tensor.ts';
-import { eliminationOrder } from './elimination.ts';
-import { dampened, dampenedFactor, nestedLeastSquares, ridge, type Moments } from './least-squares.ts';
-import { addProduct, inverse, matrix, type Matrix } from '../algebra/index.ts';
+import { ridge, type Moments } from './least-squares.ts';
+import { narrow, type Ranking } from './narrowing.ts';
 
-/**
- * Which channels of an FFN stay: `elimination` drops the one that costs least, again and again, with the output
- * matrix refitted each time; `contribution` is the paper's mean |h_i| * ||W_down[:, i]||.
- */
-export type Ranking = 'elimination' | 'contribution';
+export interface SlotProblem {
+  readonly teacher: TeacherBlock;
+  readonly alternatives: readonly BlockConfig[];
+  readonly ranking: Ranking;
+  /** Of the teacher's features; for alternatives on part of them. */
+  readonly gram?: Matrix;
+  /** The teacher's outputs on its normalised inputs; for linear maps. */
+  readonly inputs?: Pick<Moments, 'gram' | 'cross'>;
+}
 
-/** Channels of the teacher, the most valuable first. */
-export function rankChannels(
-  ranking: Ranking,
-  { config, weights, meanAbsFeature }: TeacherBlock,
-  gram: Matrix,
-): Int32Array {
-  const w0 = toMatrix(weights[blockOf(config).output!]!); // (hidden, features)
-  if (ranking === 'elimination') return eliminationOrder(inverse(dampenedFactor(gram)), w0);
-  const contribution = Array.from(meanAbsFeature!, (mean, channel) => {
-    let square = 0;
-    for (let i = 0; i < w0.rows; i++) square += w0.data[i * w0.columns + channel]! ** 2;
-    return mean * Math.sqrt(square);
+export interface ClosedForm {
+  readonly weights: Weights<Tensor<'float32'>>;
+  /** Of a block on part of the teacher's features: which, in the order of its own. */
+  readonly channels?: readonly number[];
+}
+
+/** How a block's features come from what the teacher computes anyway; undefined for features of its own. */
+export function sourceOf(config: BlockConfig, teacher: BlockConfig): 'features' | 'inputs' | undefined {
+  const { narrowing, linearMap } = blockOf(config);
+  if (narrowing?.(config, teacher) !== undefined) return 'features';
+  return linearMap === undefined ? undefined : 'inputs';
+}
+
+/** Per alternative; undefined for those whose features are their own. */
+export function closedForms(problem: SlotProblem): readonly (ClosedForm | undefined)[] {
+  const { teacher, alternatives } = problem;
+  const of = (source: 'features' | 'inputs'): readonly BlockConfig[] =>
+    alternatives.filter((config) => sourceOf(config, teacher.config) === source);
+  const solved = new Map([...narrowed(problem, of('features')), ...linearMaps(problem, of('inputs'))]);
+  return alternatives.map((config) => solved.get(config));
+}
+
+type Solved = readonly (readonly [BlockConfig, ClosedForm])[];
+
+/** All parts of the teacher's block from one factorisation of its features' Gram matrix. */
+function narrowed({ teacher, ranking, gram }: SlotProblem, configs: readonly BlockConfig[]): Solved {
+  if (configs.length === 0 || gram === undefined) return [];
+  const { config, weights } = teacher;
+  const { output, selectChannels } = blockOf(config);
+  const parts = configs.map((narrower) => blockOf(narrower).narrowing!(narrower, config)!);
+  const features = {
+    grid: parts[0]!.from,
+    map: toMatrix(weights[output!]!), // (hidden, features)
+    gram,
+    contributions: contributions(teacher, weights[output!]!),
+  };
+  const kept = narrow(
+    ranking,
+    features,
+    parts.map(({ to }) => to),
+  );
+  return configs.map((narrower, i) => {
+    const { channels, map } = kept[i]!;
+    return [
+      narrower,
+      { weights: { ...selectChannels!(teacher, channels), [output!]: toTensor(map) }, channels },
+    ];
   });
-  const channels = Int32Array.from(contribution.keys());
-  return channels.sort((a, b) => contribution[b]! - contribution[a]! || a - b);
 }
 
 /**
- * The teacher's block on the first channels of `order`, its output matrix refitted, for several widths at once:
- * min_W sum ||W_0 h - W h_kept||^2 + lambda ||W||^2, from the teacher's own Gram matrix.
+ * All linear maps from one ridge solution W = C A^-1, C = sum y x^T, A the damped Gram matrix of the inputs. What a map
+ * M loses against it is tr((W - M) A (W - M)^T), so the best of rank r is U U^T W with U the r leading eigenvectors
+ * of W A W^T = C W^T (reduced-rank regression, Izenman 1975).
  */
-export function narrowed(
-  { config, weights }: TeacherBlock,
-  gram: Matrix,
-  order: Int32Array,
-  widths: readonly number[],
-): readonly Weights<Tensor<'float32'>>[] {
-  const block = blockOf(config);
-  const output = block.output!;
-  const w0 = toMatrix(weights[output]!);
-  const cross = matrix(w0.rows, w0.columns); // W_0 G = sum y h^T: the teacher is linear in its features
-  addProduct(cross, w0, gram);
-  const fitted = nestedLeastSquares(dampened(gram), cross, order, widths);
-  return widths.map((width, i) => ({
-    ...block.selectChannels!({ config, weights }, Array.from(order.subarray(0, width))),
-    [output]: toTensor(fitted[i]!),
-  }));
+function linearMaps({ teacher, inputs }: SlotProblem, configs: readonly BlockConfig[]): Solved {
+  if (configs.length === 0 || inputs === undefined) return [];
+  const w = ridge(inputs); // (hidden, hidden)
+  const ranks = configs.map((config) => blockOf(config).linearMap!.rank?.(config));
+  const most = Math.max(0, ...ranks.map((rank) => rank ?? 0));
+  const factors = most === 0 ? undefined : leadingFactors(w, inputs.cross, most);
+  return configs.map((config, i) => {
+    const { linearMap } = blockOf(config);
+    const norm = { ...teacher.weights['norm']!, data: teacher.weights['norm']!.data.slice() };
+    const rank = ranks[i];
+    if (rank === undefined) return [config, { weights: linearMap!.weights(norm, toTensor(w)) }];
+    const { basis, reduced } = factors!;
+    const expand = toTensor(transpose(block(basis, 0, 0, rank, basis.columns))); // (hidden, rank)
+    const reduce = toTensor(block(reduced, 0, 0, rank, reduced.columns)); // (rank, hidden)
+    return [config, { weights: linearMap!.weights(norm, expand, reduce) }];
+  });
+}
+
+/** The leading eigenvectors U of C W^T in rows, and U^T W: both (rank, hidden). */
+function leadingFactors(w: Matrix, cross: Matrix, rank: number): { basis: Matrix; reduced: Matrix } {
+  const outputs = matrix(w.rows, w.rows);
+  addProduct(outputs, w, cross); // W C^T = W A W^T
+  const basis = block(symmetricEigen(outputs).vectors, 0, 0, rank, w.rows);
+  const reduced = matrix(rank, w.columns);
+  addProduct(reduced, basis, transpose(w));
+  return { basis, reduced };
 }
 
 /** A block with its output matrix refitted to the teacher's outputs; all else stays. */
@@ -61,5 +109,5 @@ export const refitted = (
 export const toMatrix = ({ data, shape }: Tensor<'float32'>): Matrix =>
   matrix(shape[0]!, shape[1]!, Float64Array.from(data));
 
-export const toTensor = ({ data, rows, columns }: Matrix): Tensor<'float32'> =>
-  float32(Float32Array.from(data), [rows, columns]);
+export const toTensor = (m: Matrix): Tensor<'float32'> =>
+  float32(Float32Array.from(copy(m).data), [m.rows, m.columns]);

@@ -7,9 +7,25 @@ import { addProduct, block, copy, matrix, select, transpose, type Matrix } from 
 /** Channels dropped between two updates of the whole matrices; the scores are exact at every step all the same. */
 const blockSize = 48;
 
+/** What is left of a linear map's inputs at one width. */
+export interface Kept {
+  /** Ascending. */
+  readonly channels: readonly number[];
+  /** (m, channels): the map refitted on them. */
+  readonly map: Matrix;
+}
+
+export interface Elimination {
+  /** All n channels, the most valuable first: the first w of them are those to keep at width w. */
+  readonly order: Int32Array;
+  /** Per width asked for. */
+  readonly kept: ReadonlyMap<number, Kept>;
+}
+
 /**
  * Drops, one after the other, the channel whose loss raises min_W tr((W - W0) A (W - W0)^T) least: the c with the
- * smallest ||W_:c||^2 / [A^-1]_cc, where W and A^-1 are those of the channels still there.
+ * smallest ||W_:c||^2 / [A^-1]_cc, where W and A^-1 are those of the channels still there. W is the minimum all the
+ * way, so the refitted map of a width costs nothing but a copy.
  *
  * A step is a rank-one downdate of A^-1 (a pivoted Cholesky step) and of W. As in a blocked factorisation, the
  * downdates of a block of steps are kept as two thin panels and applied to the large matrices together; in between
@@ -17,28 +33,31 @@ const blockSize = 48;
  *
  * @param inverseA (n, n) inverse of the damped Gram matrix
  * @param w0 (m, n) the map whose outputs are to be kept
- * @returns all n channels, the most valuable first: the first w of them are those to keep at width w
+ * @param widths at which the map is asked for, each at least 1 and below n
  */
-export function eliminationOrder(inverseA: Matrix, w0: Matrix): Int32Array {
+export function eliminate(inverseA: Matrix, w0: Matrix, widths: readonly number[] = []): Elimination {
   const n = inverseA.rows;
   const order = new Int32Array(n);
-  let alive: number[] = Array.from({ length: n }, (_, c) => c);
-  let m = copy(inverseA); // (alive, alive)
+  const kept = new Map<number, Kept>();
+  let alive = range(n);
+  let m = copy(inverseA); // (alive, alive), the lower triangle
   let w = transpose(w0); // (alive, outputs): a channel's column of W is contiguous
   while (alive.length > 0) {
-    const steps = Math.min(blockSize, alive.length);
+    const next = Math.max(0, ...widths.filter((width) => width < alive.length));
+    const steps = Math.min(blockSize, alive.length - next);
     const { pivots, p, u } = eliminateBlock(m, w, steps);
     pivots.forEach((pivot, k) => (order[alive.length - 1 - k] = alive[pivot]!));
     const gone = new Set(pivots);
     const rest = alive.flatMap((_, index) => (gone.has(index) ? [] : [index]));
     const panel = select(p, rest, range(steps)); // (rest, steps)
     m = select(m, rest, rest);
-    addProduct(m, panel, panel, -1);
+    addProduct(m, panel, panel, -1, 'lower');
     w = select(w, rest, range(w.columns));
     addProduct(w, panel, transpose(u), -1);
     alive = rest.map((index) => alive[index]!);
+    if (alive.length === next && next > 0) kept.set(next, { channels: alive, map: transpose(w) });
   }
-  return order;
+  return { order, kept };
 }
 
 interface EliminatedBlock {
@@ -50,7 +69,7 @@ interface EliminatedBlock {
   readonly u: Matrix;
 }
 
-/** `steps` exact eliminations that read, but don't update, A^-1 (alive, alive) and W^T (alive, outputs). */
+/** `steps` exact eliminations that read, but don't update, A^-1 (alive, alive; lower) and W^T (alive, outputs). */
 function eliminateBlock(m: Matrix, w: Matrix, steps: number): EliminatedBlock {
   const n = m.rows;
   const outputs = w.columns;
@@ -83,7 +102,8 @@ function eliminateBlock(m: Matrix, w: Matrix, steps: number): EliminatedBlock {
     for (let c = 0; c < n; c++) {
       if (alive[c] === 0) continue;
       const at = c * steps;
-      const entry = (m.data[pivot * n + c]! - dot(p.data, at, p.data, pivot * steps, k)) / root;
+      const stored = c < pivot ? pivot * n + c : c * n + pivot; // the lower triangle
+      const entry = (m.data[stored]! - dot(p.data, at, p.data, pivot * steps, k)) / root;
       p.data[at + k] = entry;
       diagonal[c]! -= entry * entry;
       norms[c]! += entry * (entry * square - 2 * (inner[c]! - dot(p.data, at, earlier, 0, k)));

@@ -1,6 +1,7 @@
 /** Library: trained alternatives of every slot, and students assembled from them. */
 export {
   buildLibrary,
+  closedFormOptions,
   defaultLibraryOptions,
   type BlockRecord,
   type LibraryBlock,
@@ -9,6 +10,7 @@ export {
   type SlotLibrary,
 } from './build-library.ts';
 export { assemble, paperInitialisation, type BlockWeights } from './assemble.ts';
-export type { Ranking } from './closed-form.ts';
+export type { Ranking } from './narrowing.ts';
+export type { TokenWeights } from './statistics.ts';
 export type { DistilOptions } from './distil.ts';
 export { defaultRefitOptions, refitStudent, type RefitOptions } from './refit.ts';

@@ -1,18 +1,6 @@
 /** Ridge regression from second moments: the closed form of everything a block applies last. */
 import { PuzzleError } from '../util/errors.ts';
-import {
-  addProduct,
-  block,
-  cholesky,
-  copy,
-  matrix,
-  select,
-  solve,
-  solveLower,
-  solveUpper,
-  transpose,
-  type Matrix,
-} from '../algebra/index.ts';
+import { addProduct, cholesky, copy, matrix, select, solve, type Matrix } from '../algebra/index.ts';
 
 /** Sums over tokens, all that a least-squares fit of outputs y (outputs) on features h (features) needs. */
 export interface Moments {
@@ -48,11 +36,21 @@ export function dampened(gram: Matrix, damping = defaultDamping): Matrix {
   return a;
 }
 
-/** Cholesky factor of {@link dampened}; damping grows tenfold until the matrix is numerically positive definite. */
-export function dampenedFactor(gram: Matrix, damping = defaultDamping): Matrix {
+/** A damped Gram matrix and its Cholesky factor. */
+export interface Damped {
+  readonly matrix: Matrix;
+  readonly factor: Matrix;
+}
+
+/**
+ * {@link dampened} and its factor; damping grows tenfold until the matrix is numerically positive definite.
+ * @throws PuzzleError `file-invalid`
+ */
+export function damped(gram: Matrix, damping = defaultDamping): Damped {
   for (let strength = damping; strength < 1; strength *= 10) {
-    const factor = cholesky(dampened(gram, strength));
-    if (factor) return factor;
+    const a = dampened(gram, strength);
+    const factor = cholesky(a);
+    if (factor) return { matrix: a, factor };
   }
   throw new PuzzleError('file-invalid', 'activations of the teacher have no usable second moments', {
     fix: 'use more calibration text, or check the weights of the model',
@@ -60,30 +58,27 @@ export function dampenedFactor(gram: Matrix, damping = defaultDamping): Matrix {
 }
 
 /** argmin_W sum ||y - W h||^2 + lambda ||W||^2, (outputs, features). */
-export const ridge = (moments: Moments, damping = defaultDamping): Matrix =>
-  solve(dampenedFactor(moments.gram, damping), moments.cross);
+export const ridge = (moments: Pick<Moments, 'gram' | 'cross'>, damping = defaultDamping): Matrix =>
+  solve(damped(moments.gram, damping).factor, moments.cross);
 
 /**
- * Least squares on the first w features of `order`, for every w of `widths`, from one factorisation: the factor of a
- * leading block is the leading block of the factor.
+ * Least squares on some of the features: W with W A_kk = B_k.
  *
- * @param a (n, n) dampened Gram matrix
- * @param b (outputs, n) right-hand side, W A = B
- * @returns per width (outputs, width), columns in the order of `order`
+ * @param a (n, n) damped Gram matrix
+ * @param b (outputs, n) right-hand side
+ * @returns (outputs, kept), columns in the order of `kept`
  */
-export function nestedLeastSquares(
-  a: Matrix,
-  b: Matrix,
-  order: ArrayLike<number>,
-  widths: readonly number[],
-): readonly Matrix[] {
-  const outputs = Array.from({ length: b.rows }, (_, i) => i);
-  const most = Array.from(order).slice(0, Math.max(...widths));
-  const l = cholesky(select(a, most, most));
-  if (!l) throw new RangeError('the dampened Gram matrix is not positive definite');
-  const z = solveLower(l, select(b, outputs, most)); // (outputs, most)
-  const u = transpose(l);
-  return widths.map((w) => solveUpper(block(u, 0, 0, w, w), block(z, 0, 0, z.rows, w)));
+export function leastSquaresOn(a: Matrix, b: Matrix, kept: readonly number[]): Matrix {
+  const l = cholesky(select(a, kept, kept));
+  if (!l) throw new RangeError('the damped Gram matrix is not positive definite');
+  return solve(
+    l,
+    select(
+      b,
+      Array.from({ length: b.rows }, (_, i) => i),
+      kept,
+    ),
+  );
 }
 
 /** sum ||y - W h||^2 / sum ||y||^2: the normalised MSE of outputs W h, 1 for W = 0; 0 when y is all zero and W h too. */

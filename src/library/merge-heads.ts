@@ -8,7 +8,7 @@ import { add, gemm, graph, input, reduceSum, square, type Graph, type Value } fr
 import type { BlockConfig, StreamConfig } from '../model/index.ts';
 import { float32, type Tensor } from '../tensor/tensor.ts';
 import { toMatrix, toTensor } from './closed-form.ts';
-import { dampenedFactor } from './least-squares.ts';
+import { damped } from './least-squares.ts';
 import {
   addProduct,
   block,
@@ -222,7 +222,7 @@ function valueMixes(
   const size = merged * headDim;
   const mixes: Matrix[] = [];
   for (let first = 0; first < kvHeads; first += merged) {
-    const l = dampenedFactor(block(values, first * headDim, first * headDim, size, size));
+    const l = damped(block(values, first * headDim, first * headDim, size, size)).factor;
     const lTransposed = transpose(l);
     // (L^T W_O,h^T) summed over the heads of each group, as one product over all their outputs.
     const a = matrix(size, size);

@@ -3,11 +3,17 @@ import { blockForward, blockKey, blockOf } from '../blocks/index.ts';
 import type { Execution, PlacedBlock, Windows } from '../execution/index.ts';
 import {
   abs,
+  add,
+  constant,
   gemm,
   graph,
   input,
+  mul,
+  reciprocal,
+  reduceMean,
   reduceSum,
   slice,
+  sqrt,
   square,
   sub,
   type Graph,
@@ -15,21 +21,33 @@ import {
 } from '../graph/index.ts';
 import type { BlockConfig, StreamConfig } from '../model/architecture.ts';
 import type { Resident } from '../runtime/index.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { float32, type Tensor } from '../tensor/tensor.ts';
 import type { Moments } from './least-squares.ts';
 import { block, matrix, mirrorLower, type Matrix } from '../algebra/index.ts';
 import { remember } from '../execution/index.ts';
 import { rowsOf, type StreamChunk, type StreamState } from './teacher-stream.ts';
 
 /**
+ * How much a token counts in the sums that fits are made from. `stream`: every later block sees the stream through an
+ * RMSNorm, so an error counts relative to the stream after the block: w_t = 1 / mean square of it, scaled to mean 1.
+ * Tokens of massive activations, which dominate a plain sum, then count little.
+ */
+export type TokenWeights = 'none' | 'stream';
+
+/**
  * Products are float32 over one chunk, added up in float64 over chunks: the error stays that of one chunk (a few
  * 1e-7 of the diagonal) however long the text, far below the damping of 1e-4.
  */
 type Sum =
-  /** sum h h^T of the block's features h: (features, features). */
+  /** sum w h h^T of the block's features h: (features, features). */
   | 'gram'
-  /** sum y h^T with the teacher's outputs y: (hidden, features). */
+  /** sum w y h^T with the teacher's outputs y: (hidden, features). */
   | 'cross'
+  /** The same of the normalised stream in place of the features: (hidden, hidden). */
+  | 'inputGram'
+  | 'inputCross'
+  /** sum w, and sum w ||y||^2. */
+  | 'weight'
   /** sum |h|: (features). */
   | 'absolute'
   /** sum ||y||^2 of the teacher's outputs. */
@@ -40,6 +58,15 @@ type Sum =
 /** The largest width of a panel of the Gram matrix: panels right of the diagonal are its transposes, never computed. */
 const panelWidth = 512;
 
+/** Second moments that a slot's alternatives need. */
+export interface WantedMoments {
+  /** Of the teacher's features. */
+  readonly features: boolean;
+  /** Of its outputs on its normalised inputs. */
+  readonly inputs: boolean;
+  readonly weights: TokenWeights;
+}
+
 export interface TeacherPass {
   readonly chunks: readonly StreamChunk[];
   readonly tokens: number;
@@ -47,8 +74,10 @@ export interface TeacherPass {
   readonly energy: number;
   /** Mean |feature| of the teacher's block. */
   readonly meanAbsFeature: Float32Array;
-  /** sum h h^T of the teacher's features, where asked for. */
+  /** sum w h h^T of the teacher's features, where asked for. */
   readonly gram?: Matrix;
+  /** Moments of the normalised stream, where asked for. */
+  readonly inputs?: Moments;
 }
 
 /** Runs the teacher's own block over its stream: what every alternative is measured against. Takes over the states. */
@@ -56,40 +85,50 @@ export async function teacherPass(
   model: Execution,
   teacher: PlacedBlock,
   states: readonly StreamState[],
-  withGram: boolean,
+  wanted: WantedMoments,
 ): Promise<TeacherPass> {
   const { runtime, worker, architecture } = model;
+  const { hidden } = architecture.stream;
   const features = featureCount(teacher.config, architecture.stream);
   const chunks: StreamChunk[] = [];
   const absolute = new Float64Array(features);
-  const gram = withGram ? matrix(features, features) : undefined;
-  let energy = 0;
+  const gram = wanted.features ? matrix(features, features) : undefined;
+  const inputs = wanted.inputs ? { gram: matrix(hidden, hidden), cross: matrix(hidden, hidden) } : undefined;
+  const total = { energy: 0, weight: 0, weightedEnergy: 0 };
+  const sums: readonly Sum[] = [
+    ...(gram ? (['gram'] as const) : []),
+    ...(inputs ? (['inputGram', 'inputCross'] as const) : []),
+    'weight',
+    'absolute',
+    'energy',
+  ];
   const run = async ({ windows, before }: StreamState) =>
     runtime.run(
-      statisticsGraph(
-        teacher.config,
-        architecture.stream,
-        windows,
-        [...(withGram ? (['gram'] as const) : []), 'absolute', 'energy'],
-        true,
-      ),
+      statisticsGraph(teacher.config, architecture.stream, windows, sums, wanted.weights, true),
       { x: before, ...feedsOf(teacher) },
       { keep: ['delta'], worker },
     );
-  await pipelined(states, run, (state, { delta, ...sums }) => {
+  await pipelined(states, run, (state, { delta, ...made }) => {
     chunks.push({ ...state, delta });
-    energy += scalar(sums, 'energy');
-    addTo(absolute, sums['absolute']!);
-    if (gram) addGram(gram, sums);
+    for (const name of ['energy', 'weight', 'weightedEnergy'] as const) total[name] += scalar(made, name);
+    addTo(absolute, made['absolute']!);
+    if (gram) addGram(gram, made, 'gram');
+    if (inputs) {
+      addGram(inputs.gram, made, 'inputGram');
+      addTo(inputs.cross.data, made['inputCross']!);
+    }
   });
-  if (gram) mirrorLower(gram);
   const tokens = chunks.reduce((sum, chunk) => sum + rowsOf(chunk), 0);
+  const meanOne = tokens / total.weight;
+  for (const m of [gram, inputs?.gram]) if (m) mirrorLower(m);
+  for (const m of [gram, inputs?.gram, inputs?.cross]) if (m) scale(m, meanOne);
   return {
     chunks,
     tokens,
-    energy,
+    energy: total.energy,
     meanAbsFeature: Float32Array.from(absolute, (sum) => sum / tokens),
     ...(gram && { gram }),
+    ...(inputs && { inputs: { ...inputs, tokens, energy: total.weightedEnergy * meanOne } }),
   };
 }
 
@@ -97,18 +136,30 @@ export async function teacherPass(
 export async function moments(
   model: Execution,
   student: PlacedBlock,
-  { chunks, tokens, energy }: TeacherPass,
+  { chunks, tokens }: Pick<TeacherPass, 'chunks' | 'tokens'>,
+  weights: TokenWeights = 'none',
 ): Promise<Moments> {
   const { stream } = model.architecture;
   const features = featureCount(student.config, stream);
   const gram = matrix(features, features);
   const cross = matrix(stream.hidden, features);
-  await overChunks(model, student, chunks, ['gram', 'cross'], (sums) => {
-    addGram(gram, sums);
+  let [weight, energy] = [0, 0];
+  await overChunks(model, student, chunks, ['gram', 'cross', 'weight'], weights, (sums) => {
+    addGram(gram, sums, 'gram');
     addTo(cross.data, sums['cross']!);
+    weight += scalar(sums, 'weight');
+    energy += scalar(sums, 'weightedEnergy');
   });
   mirrorLower(gram);
-  return { tokens, gram, cross, energy };
+  const meanOne = tokens / weight;
+  scale(gram, meanOne);
+  scale(cross, meanOne);
+  return { tokens, gram, cross, energy: energy * meanOne };
+}
+
+function scale({ data }: Matrix, factor: number): void {
+  if (factor === 1) return;
+  for (let i = 0; i < data.length; i++) data[i]! *= factor;
 }
 
 /**
@@ -121,19 +172,24 @@ export async function normalisedMse(
   { chunks, energy }: Pick<TeacherPass, 'chunks' | 'energy'>,
 ): Promise<number> {
   let error = 0;
-  await overChunks(model, student, chunks, ['error'], (sums) => (error += scalar(sums, 'error')));
-  return energy > 0 ? error / energy : error > 0 ? Infinity : 0;
+  await overChunks(model, student, chunks, ['error'], 'none', (sums) => (error += scalar(sums, 'error')));
+  return relativeError(error, energy);
 }
+
+/** Error over energy; of a teacher that adds nothing, 0 or infinity. NaN stays NaN. */
+export const relativeError = (error: number, energy: number): number =>
+  energy > 0 ? error / energy : error > 0 ? Infinity : error;
 
 async function overChunks(
   { runtime, worker, architecture }: Execution,
   student: PlacedBlock,
   chunks: readonly StreamChunk[],
   sums: readonly Sum[],
+  weighting: TokenWeights,
   use: (sums: Readonly<Record<string, Tensor>>) => void,
 ): Promise<void> {
   const run = async ({ windows, before, delta }: StreamChunk) => {
-    const program = statisticsGraph(student.config, architecture.stream, windows, sums, false);
+    const program = statisticsGraph(student.config, architecture.stream, windows, sums, weighting, false);
     const feeds = { x: before, target: delta, ...feedsOf(student) };
     const used = Object.entries(feeds).filter(([name]) => Object.hasOwn(program.inputs, name));
     return runtime.run(program, Object.fromEntries(used), { worker });
@@ -170,9 +226,11 @@ function statisticsGraph(
   stream: StreamConfig,
   { batch, tokens }: Windows,
   sums: readonly Sum[],
+  weighting: TokenWeights,
   isTeacher: boolean,
 ): Graph {
-  return remember(['statistics', blockKey(config), stream, batch, tokens, sums, isTeacher], () => {
+  const key = ['statistics', blockKey(config), stream, batch, tokens, sums, weighting, isTeacher];
+  return remember(key, () => {
     const x = input('x', 'float32', [batch * tokens, stream.hidden]);
     const shapes = Object.entries(blockOf(config).weights(config, stream));
     const weights = Object.fromEntries(
@@ -181,9 +239,19 @@ function statisticsGraph(
     const made = blockForward(x, weights, { config, stream, batch, tokens });
     const target = isTeacher ? made.delta! : input('target', 'float32', x.shape); // (rows, hidden)
     const features = made.features!; // (rows, features)
+    const weight = tokenWeight(add(x, target), stream.normEpsilon, weighting); // (rows, 1)
+    const root = sqrt(weight);
+    const weighted = (value: Value): Value => (weighting === 'none' ? value : mul(value, root));
+    const cross = (value: Value): Value => gemm(weighted(target), weighted(value), { transposeA: true });
     const values: Record<Sum, () => Readonly<Record<string, Value>>> = {
-      gram: () => gramPanels(features),
-      cross: () => ({ cross: gemm(target, features, { transposeA: true }) }),
+      gram: () => gramPanels(weighted(features), 'gram'),
+      cross: () => ({ cross: cross(features) }),
+      inputGram: () => gramPanels(weighted(made.normed!), 'inputGram'),
+      inputCross: () => ({ inputCross: cross(made.normed!) }),
+      weight: () => ({
+        weight: reduceSum(weight),
+        weightedEnergy: reduceSum(square(weighted(target))),
+      }),
       absolute: () => ({ absolute: reduceSum(abs(features), { axes: [0] }) }),
       energy: () => ({ energy: reduceSum(square(target)) }),
       error: () => ({ error: reduceSum(square(sub(target, made.delta!))) }),
@@ -195,11 +263,18 @@ function statisticsGraph(
   });
 }
 
+/** (rows, 1), not yet of mean 1. */
+function tokenWeight(after: Value, epsilon: number, weighting: TokenWeights): Value {
+  const ones = constant(float32(new Float32Array(after.shape[0]!).fill(1), [after.shape[0]!, 1]));
+  if (weighting === 'none') return ones;
+  return reciprocal(add(reduceMean(square(after), { axes: [-1], keepDims: true }), epsilon));
+}
+
 /** h^T h in row panels that end at the diagonal: (panel, columns up to its end). */
-function gramPanels(features: Value): Readonly<Record<string, Value>> {
+function gramPanels(features: Value, name: string): Readonly<Record<string, Value>> {
   return Object.fromEntries(
     panels(features.shape[1]!).map(([start, end]) => [
-      `gram.${start}`,
+      `${name}.${start}`,
       // (rows, panel)^T x (rows, end) -> (panel, end)
       gemm(slice(features, 1, start, end), slice(features, 1, 0, end), { transposeA: true }),
     ]),
@@ -213,9 +288,9 @@ function panels(features: number): readonly (readonly [number, number])[] {
 }
 
 /** Adds the panels to the lower part of `gram`. */
-function addGram(gram: Matrix, sums: Readonly<Record<string, Tensor>>): void {
+function addGram(gram: Matrix, sums: Readonly<Record<string, Tensor>>, name: string): void {
   for (const [start, end] of panels(gram.rows)) {
-    const source = sums[`gram.${start}`]!.data as Float32Array;
+    const source = sums[`${name}.${start}`]!.data as Float32Array;
     const target = block(gram, start, 0, end - start, end);
     for (let i = 0; i < target.rows; i++) {
       const row = target.offset + i * target.stride;

@@ -69,7 +69,11 @@ const validation = text(2, 5);
 async function atSlot<T>(slot: number, use: (pass: TeacherPass) => Promise<T>): Promise<T> {
   const states = await embedWindows(teacher, calibration, chunkTokens);
   expect(slot).toBe(0); // the stream starts there
-  const pass = await teacherPass(teacher, teacher.blocks[slot]!, states, true);
+  const pass = await teacherPass(teacher, teacher.blocks[slot]!, states, {
+    features: true,
+    inputs: true,
+    weights: 'none',
+  });
   try {
     return await use(pass);
   } finally {

@@ -1,13 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openExecution, type WeightSource } from '../../src/execution/index.ts';
 import { buildLibrary, type BlockRecord } from '../../src/library/index.ts';
-import {
-  addProduct,
-  cholesky,
-  leadingSubspace,
-  matrix,
-  solve,
-} from '../../src/algebra/index.ts';
+import { addProduct, cholesky, leadingSubspace, matrix, solve } from '../../src/algebra/index.ts';
 import type { TokenWindows } from '../../src/model/index.ts';
 import { openRuntime, type Runtime } from '../../src/runtime/index.ts';
 import { seededRandom } from '../../src/util/random.ts';
