@@ -1,10 +1,9 @@
-/** A model that continues sequences on a runtime: its program, its resident weights, its cache's shape. */
+/** A model that continues sequences on a runtime: its program, which holds the weights, and its cache's shape. */
 import { rotationTables } from '../blocks/index.ts';
-import type { Execution } from '../execution/index.ts';
-import { remember } from '../execution/index.ts';
-import type { Graph } from '../graph/index.ts';
+import type { WeightSource } from '../execution/index.ts';
 import type { Architecture } from '../model/index.ts';
-import type { Program, Resident, Runtime } from '../runtime/index.ts';
+import type { Program, Runtime } from '../runtime/index.ts';
+import type { Tensor } from '../tensor/index.ts';
 import { PuzzleError } from '../util/errors.ts';
 import {
   blockWeightName,
@@ -20,57 +19,46 @@ import {
 export interface Decoder {
   readonly runtime: Runtime;
   readonly worker: number;
-  /** A graph that is fed weights, or an exported file that holds them. */
-  readonly program: Graph | Program;
-  /** What every run is fed besides tokens and cache. */
-  readonly weights: Readonly<Record<string, Resident>>;
+  readonly program: Program;
   readonly cache: readonly CachePort[];
   /** Element type of the cache. */
   readonly dtype: DecoderDType;
   /** Tokens a sequence can have, its prompt included. */
   readonly contextLength: number;
-  /** Frees what `openDecoder` made; the model's weights stay its own. */
-  close(): Promise<void>;
 }
 
 /**
- * Makes an opened model continue sequences; nothing is copied, so it must outlive the decoder.
- * @param contextLength tokens that sequences need; at most the model's
- * @throws PuzzleError `cannot-express` naming the layer whose block no fused kernel computes
+ * Loads a model to continue sequences; `closeDecoder` frees it.
+ * @throws PuzzleError `cannot-express` naming the layer whose block no fused kernel computes; those of the source
  */
-export async function openDecoder(model: Execution, contextLength: number): Promise<Decoder> {
-  const { runtime, worker, architecture, stream, blocks } = model;
+export async function openDecoder(
+  source: WeightSource,
+  runtime: Runtime,
+  { contextLength = source.architecture.stream.contextLength, worker = 0 } = {},
+): Promise<Decoder> {
+  const { architecture } = source;
   requireServing(architecture);
-  const program = remember(['decoder', architecture, contextLength], () =>
-    decoderGraph(architecture, { dtype: 'float32', contextLength }),
-  );
-  const needed = Object.keys(program.inputs);
-  const weights: Record<string, Resident> = {};
-  for (const [name, resident] of Object.entries(stream))
-    weights[streamWeightName(name as keyof typeof stream)] = resident;
-  for (const [slot, block] of blocks.entries())
-    for (const [name, resident] of Object.entries(block.weights))
-      weights[blockWeightName(slot, name)] = resident;
-  const tables: Resident[] = [];
-  for (const headDim of headWidths(architecture)) {
-    const rotation = rotationTables(headDim, contextLength, architecture.stream);
-    for (const name of ['cos', 'sin'] as const) {
-      const table = await runtime.upload(rotation[name], worker);
-      tables.push(table);
-      weights[rotationName(headDim, name)] = table;
-    }
-  }
-  return {
-    runtime,
-    worker,
-    program,
-    weights: Object.fromEntries(Object.entries(weights).filter(([name]) => needed.includes(name))),
-    cache: cachePorts(architecture),
-    dtype: 'float32',
-    contextLength,
-    close: async () => runtime.release(...tables),
+  const graph = decoderGraph(architecture, { dtype: 'float32', contextLength });
+  const weights: Record<string, Tensor> = {};
+  const add = (name: string, tensor: Tensor): void => {
+    if (graph.inputs[name] !== undefined) weights[name] = tensor;
   };
+  const streamNames = ['embedding', 'norm', 'head'] as const;
+  for (const name of streamNames.filter((known) => graph.inputs[streamWeightName(known)] !== undefined))
+    add(streamWeightName(name), await source.streamWeight(name));
+  for (const slot of architecture.slots.keys())
+    for (const [name, tensor] of Object.entries(await source.blockWeights(slot)))
+      add(blockWeightName(slot, name), tensor);
+  for (const headDim of headWidths(architecture)) {
+    const { cos, sin } = rotationTables(headDim, contextLength, architecture.stream);
+    add(rotationName(headDim, 'cos'), cos);
+    add(rotationName(headDim, 'sin'), sin);
+  }
+  const program = await runtime.load(graph, weights, worker);
+  return { runtime, worker, program, cache: cachePorts(architecture), dtype: 'float32', contextLength };
 }
+
+export const closeDecoder = async ({ runtime, program }: Decoder): Promise<void> => runtime.unload(program);
 
 /** Widths of the heads that are turned by position. */
 export const headWidths = (architecture: Architecture): readonly number[] => [

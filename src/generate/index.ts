@@ -8,7 +8,7 @@ export {
   streamWeightName,
   type DecoderDType,
 } from './decoder-graph.ts';
-export { headWidths, openDecoder, type Decoder } from './decoder.ts';
+export { closeDecoder, headWidths, openDecoder, type Decoder } from './decoder.ts';
 export { endTokensOf } from './end-tokens.ts';
 export { generate, type Phase } from './generate.ts';
 export { describeDecoder, isOnnxFolder, onnxFiles, openOnnxFolder } from './onnx-folder.ts';

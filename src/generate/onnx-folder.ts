@@ -4,13 +4,12 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Graph, TensorType } from '../graph/index.ts';
 import { createTokenizer, type Architecture, type Tokenizer } from '../model/index.ts';
-import { programOfFile, type Program, type Runtime } from '../runtime/index.ts';
+import type { Ports, Program, Runtime } from '../runtime/index.ts';
 import { readText } from '../tensor/index.ts';
 import { PuzzleError } from '../util/errors.ts';
 import { checkAgainst, parseJson } from '../util/json.ts';
 import { cachePorts, portNames, type DecoderDType } from './decoder-graph.ts';
 import type { Decoder } from './decoder.ts';
-import { openSequence } from './sequence.ts';
 
 /** Names of the files. */
 export const onnxFiles = {
@@ -19,6 +18,8 @@ export const onnxFiles = {
   data: 'model.onnx.data',
   tokenizer: 'tokenizer.json',
 } as const;
+
+const fix = 'Export the model again.';
 
 const count = z.int().positive();
 
@@ -132,7 +133,6 @@ export interface OnnxDecoder {
  */
 export async function openOnnxFolder(folder: string, runtime: Runtime): Promise<OnnxDecoder> {
   const path = join(folder, onnxFiles.description);
-  const fix = 'Export the model again.';
   const description = checkAgainst(onnxDescriptionSchema, parseJson(await readText(path), path), path, fix);
   const modelPath = join(folder, description.model);
   await requireFile(modelPath);
@@ -142,14 +142,11 @@ export async function openOnnxFolder(folder: string, runtime: Runtime): Promise<
   const decoder: Decoder = {
     runtime,
     worker: 0,
-    program: await programOfFile(modelPath, portsOf(description)),
-    weights: {},
+    program: await load(runtime, modelPath, description),
     cache: description.cache,
     dtype: description.dtype,
     contextLength: description.contextLength,
-    close: async () => {},
   };
-  await requireRunning(decoder, modelPath);
   return {
     decoder,
     tokenizer: createTokenizer(parseJson(tokenizerText, tokenizerPath), tokenizerPath, () => ({
@@ -160,33 +157,25 @@ export async function openOnnxFolder(folder: string, runtime: Runtime): Promise<
   };
 }
 
-const portsOf = ({ inputs, outputs }: OnnxDescription): Pick<Program, 'inputs' | 'outputs'> => {
-  const typesOf = (ports: OnnxDescription['inputs']): Program['inputs'] =>
+const portsOf = ({ inputs, outputs }: OnnxDescription): Ports => {
+  const typesOf = (ports: OnnxDescription['inputs']): Ports['inputs'] =>
     Object.fromEntries(Object.entries(ports).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
   return { inputs: typesOf(inputs), outputs: typesOf(outputs) };
 };
 
-/** Runs one token, so that a file that ONNX Runtime refuses is known before the first real one. */
-async function requireRunning(decoder: Decoder, path: string): Promise<void> {
-  const sequence = await openSequence(decoder, 1);
+/** The file as ONNX Runtime takes it. */
+async function load(runtime: Runtime, path: string, description: OnnxDescription): Promise<Program> {
   try {
-    await sequence.append([0]);
+    return await runtime.loadFile(path, portsOf(description));
   } catch (cause) {
     if (cause instanceof PuzzleError) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new PuzzleError('file-invalid', `ONNX Runtime cannot run it: ${reason}`, {
-      at: path,
-      fix: 'Export the model again.',
-      cause,
-    });
-  } finally {
-    await sequence.close();
+    throw new PuzzleError('file-invalid', `ONNX Runtime cannot run it: ${reason}`, { at: path, fix, cause });
   }
 }
 
 async function requireFile(path: string, bytes?: number): Promise<void> {
   const size = await sizeOf(path);
-  const fix = 'Export the model again.';
   if (size === undefined) throw new PuzzleError('file-missing', `There is no ${path}.`, { at: path, fix });
   if (bytes === undefined || size === bytes) return;
   throw new PuzzleError('file-truncated', `${path} has ${size} bytes where ${bytes} were written.`, {

@@ -21,7 +21,7 @@ const runTokens = 256;
 
 /** @param capacity tokens it can have in all: its cache is allocated for so many */
 export async function openSequence(decoder: Decoder, capacity: number): Promise<Sequence> {
-  const { runtime, worker, program, weights, dtype } = decoder;
+  const { runtime, worker, program, dtype } = decoder;
   const past: Record<string, Resident> = {};
   const present: Record<string, Resident> = {};
   for (const port of decoder.cache) {
@@ -36,7 +36,6 @@ export async function openSequence(decoder: Decoder, capacity: number): Promise<
     const result = await runtime.run(
       program,
       {
-        ...weights,
         ...past,
         [portNames.tokens]: int64(tokens, [1, tokens.length]),
         [portNames.mask]: int64(new Array<number>(length + tokens.length).fill(1), [

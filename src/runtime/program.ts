@@ -1,7 +1,6 @@
 /** A graph as the runtime sees it: an ONNX model, the hash that names it, and what fits its inputs. */
-import { readFile } from 'node:fs/promises';
-import { encode, type Extent, type Graph, type TensorType } from '../graph/index.ts';
-import type { DType, Shape } from '../tensor/tensor.ts';
+import { encode, type ExternalData, type Extent, type Graph, type TensorType } from '../graph/index.ts';
+import type { DType, Shape, Tensor } from '../tensor/tensor.ts';
 import { sha256 } from '../util/hash.ts';
 
 /** Of an input or output; axes of a name have the length that a run's feeds give them. */
@@ -10,49 +9,57 @@ export interface PortType {
   readonly shape: readonly Extent[];
 }
 
-export interface Program {
-  /** Names the graph in error messages. */
-  readonly label: string;
-  readonly hash: string;
-  /** Its ONNX bytes, or the file that ONNX Runtime reads itself, as a model with external data needs. */
-  readonly model: Uint8Array | string;
+export interface Ports {
   readonly inputs: Readonly<Record<string, PortType>>;
   readonly outputs: Readonly<Record<string, PortType>>;
 }
 
-const known = new WeakMap<Graph, Program>();
+/** Something that can be run, as messages and the cache of sessions know it. */
+export interface Program extends Ports {
+  /** Names the graph in error messages. */
+  readonly label: string;
+  readonly hash: string;
+}
+
+/** A program that is compiled where it is first run. */
+export interface GraphProgram extends Program {
+  readonly bytes: Uint8Array;
+}
+
+const known = new WeakMap<Graph, GraphProgram>();
 
 /** The program of a graph; encoded and hashed once per graph object. */
-export function programOf(graph: Graph): Program {
+export function programOf(graph: Graph): GraphProgram {
   const cached = known.get(graph);
   if (cached !== undefined) return cached;
-  const { nodes, shapes } = graph;
-  const model = encode(graph);
-  const label = `graph of ${Object.keys(graph.outputs).join(', ')} (${nodes.length} nodes)`;
-  const ports = (values: Readonly<Record<string, TensorType>>): Program['inputs'] =>
-    Object.fromEntries(
-      Object.entries(values).map(([name, { dtype, shape }]) => [
-        name,
-        { dtype, shape: shapes[name] ?? shape },
-      ]),
-    );
-  const program: Program = {
-    label,
-    hash: sha256(model),
-    model,
-    inputs: ports(graph.inputs),
-    outputs: ports(graph.outputs),
-  };
+  const program = encoded(graph);
   known.set(graph, program);
   return program;
 }
 
-/** The program in an ONNX file; its external data lies beside it. */
-export async function programOfFile(
-  path: string,
-  ports: Pick<Program, 'inputs' | 'outputs'>,
-): Promise<Program> {
-  return { ...ports, label: path, hash: sha256(`${path}\0${sha256(await readFile(path))}`), model: path };
+/** The program of a graph that has some of its inputs as weights, each in a file of its name. */
+export function programWith(graph: Graph, weights: Readonly<Record<string, Tensor>>): GraphProgram {
+  const files = Object.entries(weights).map(
+    ([file, { data }]) => [file, { file, offset: 0, length: data.byteLength }] as const,
+  );
+  return encoded(graph, new Map(files));
+}
+
+function encoded(graph: Graph, external?: ReadonlyMap<string, ExternalData>): GraphProgram {
+  const bytes = encode(graph, external);
+  const portsOf = (values: Readonly<Record<string, TensorType>>): Ports['inputs'] =>
+    Object.fromEntries(
+      Object.entries(values)
+        .filter(([name]) => external?.has(name) !== true)
+        .map(([name, { dtype, shape }]) => [name, { dtype, shape: graph.shapes[name] ?? shape }]),
+    );
+  return {
+    label: `graph of ${Object.keys(graph.outputs).join(', ')} (${graph.nodes.length} nodes)`,
+    hash: sha256(bytes),
+    bytes,
+    inputs: portsOf(graph.inputs),
+    outputs: portsOf(graph.outputs),
+  };
 }
 
 /** Lengths of a program's symbolic axes in one run. */

@@ -21,8 +21,8 @@ interface RunRequest {
   readonly kind: 'run';
   /** The session's key. */
   readonly program: string;
-  /** ONNX bytes or the path of a file, present the first time a worker meets the program. */
-  readonly model?: Uint8Array<ArrayBuffer> | string;
+  /** ONNX bytes, present the first time a worker meets the program. */
+  readonly bytes?: Uint8Array<ArrayBuffer>;
   /** Programs whose sessions make room for this one. */
   readonly evict: readonly string[];
   readonly feeds: Readonly<Record<string, Tensor | ResidentId>>;
@@ -32,8 +32,20 @@ interface RunRequest {
   readonly into: Readonly<Record<string, ResidentId>>;
 }
 
+interface LoadRequest {
+  readonly kind: 'load';
+  /** The session's key. */
+  readonly program: string;
+  /** ONNX bytes, or the path of a file. */
+  readonly model: Uint8Array<ArrayBuffer> | string;
+  /** Content of the files that the bytes name as the model's weights. */
+  readonly weights: Readonly<Record<string, Uint8Array>>;
+}
+
 export type Request =
   | RunRequest
+  | LoadRequest
+  | { readonly kind: 'unload'; readonly program: string }
   | { readonly kind: 'upload'; readonly resident: ResidentId; readonly tensor: Tensor }
   | { readonly kind: 'download'; readonly resident: ResidentId }
   | { readonly kind: 'release'; readonly residents: readonly ResidentId[] }

@@ -42,6 +42,11 @@ function rest(): void {
 
 const handlers: { readonly [K in Request['kind']]: (request: RequestOf<K>) => Promise<Answer> } = {
   run,
+  load,
+  async unload({ program }) {
+    await evict(program);
+    return {};
+  },
   async upload({ resident, tensor }) {
     residents.set(resident, toOrt(tensor));
     return {};
@@ -61,9 +66,11 @@ const handlers: { readonly [K in Request['kind']]: (request: RequestOf<K>) => Pr
   },
 };
 
-async function run({ program, model, evict: evicted, feeds, keep, into }: RequestOf<'run'>): Promise<Answer> {
+async function run({ program, bytes, evict: evicted, feeds, keep, into }: RequestOf<'run'>): Promise<Answer> {
   for (const old of evicted) await evict(old);
-  if (model !== undefined) sessions.set(program, await compile(model, Object.keys(keep)));
+  if (bytes !== undefined) {
+    sessions.set(program, await InferenceSession.create(bytes, sessionOptions(options, Object.keys(keep))));
+  }
   const session = sessions.get(program);
   if (session === undefined) throw new Error('its compilation failed before');
   const outputs = await session.run(
@@ -85,10 +92,16 @@ async function run({ program, model, evict: evicted, feeds, keep, into }: Reques
   );
 }
 
-const compile = async (model: Uint8Array | string, kept: readonly string[]): Promise<InferenceSession> =>
-  typeof model === 'string'
-    ? InferenceSession.create(model, sessionOptions(options, kept))
-    : InferenceSession.create(model, sessionOptions(options, kept));
+async function load({ program, model, weights }: RequestOf<'load'>): Promise<Answer> {
+  const externalData = Object.entries(weights).map(([path, data]) => ({ path, data }));
+  const settings = { ...sessionOptions(options, []), ...(externalData.length > 0 && { externalData }) };
+  const session =
+    typeof model === 'string'
+      ? InferenceSession.create(model, settings)
+      : InferenceSession.create(model, settings);
+  sessions.set(program, await session);
+  return {};
+}
 
 async function evict(program: string): Promise<void> {
   await sessions.get(program)?.release();

@@ -10,7 +10,13 @@ import {
   openExecution,
   type Execution,
 } from '../../src/execution/index.ts';
-import { decoderGraph, openDecoder, openSequence, type Decoder } from '../../src/generate/index.ts';
+import {
+  closeDecoder,
+  decoderGraph,
+  openDecoder,
+  openSequence,
+  type Decoder,
+} from '../../src/generate/index.ts';
 import { add, encode, graph, input, reshape, symbolicGraph } from '../../src/graph/index.ts';
 import { openModel } from '../../src/model/index.ts';
 import { openRuntime, type Runtime } from '../../src/runtime/index.ts';
@@ -45,11 +51,9 @@ const worst = (a: readonly (readonly number[])[], b: readonly (readonly number[]
   );
 
 async function withDecoder(use: (decoder: Decoder) => Promise<void>): Promise<void> {
-  const model = await openExecution(randomSource(heterogeneous, 5), runtime);
-  const decoder = await openDecoder(model, contextLength);
+  const decoder = await openDecoder(randomSource(heterogeneous, 5), runtime);
   await use(decoder);
-  await decoder.close();
-  await closeExecution(model);
+  await closeDecoder(decoder);
 }
 
 test('the model of these tests has every kind of block', () => {
@@ -99,13 +103,13 @@ test('the bundled teacher: token by token after a prompt in several runs = its w
   const text = 'It is not down on any map; true places never are. '.repeat(40);
   const { vocabularySize: width } = checkpoint.architecture.stream;
   const ids = Array.from(tokenizer.encode(text, 400)); // beyond the 256 of one run, and of the context
-  const decoder = await openDecoder(model, 512);
+  const decoder = await openDecoder(checkpointSource(checkpoint), runtime, { contextLength: 512 });
   const sequence = await openSequence(decoder, 512);
   const found = rowsOf(await sequence.append(ids.slice(0, 390), 130), width);
   for (const id of ids.slice(390)) found.push(...rowsOf(await sequence.append([id]), width));
   expect(worst(found, await lastRows(model, ids, 140))).toBeLessThan(1e-4);
   await sequence.close();
-  await decoder.close();
+  await closeDecoder(decoder);
   await closeExecution(model);
   await checkpoint.close();
 });
@@ -121,7 +125,7 @@ async function lastRows(model: Execution, ids: readonly number[], count: number)
 }
 
 test('several sequences of different lengths in one run', async () => {
-  await withDecoder(async ({ program, weights, cache, worker }) => {
+  await withDecoder(async ({ program, cache, worker }) => {
     const lengths = [9, 6];
     const [batch, longest] = [lengths.length, Math.max(...lengths)];
     const int64 = (values: readonly number[], shape: readonly number[]) => ({
@@ -141,7 +145,6 @@ test('several sequences of different lengths in one run', async () => {
     const result = await runtime.run(
       program,
       {
-        ...weights,
         ...Object.fromEntries(past),
         input_ids: int64(
           padded((token, t, length) => (t < length ? token : 0)),
@@ -172,12 +175,10 @@ test('a block that no fused kernel computes is named', async () => {
   const [first, ...others] = heterogeneous.slots;
   const narrow = { kind: 'gqa', heads: 4, kvHeads: 2, headDim: 8 };
   const source = randomSource({ ...heterogeneous, slots: [{ ...first!, block: narrow }, ...others] }, 1);
-  const model = await openExecution(source, runtime);
-  await expect(openDecoder(model, 8)).rejects.toMatchObject({
+  await expect(openDecoder(source, runtime)).rejects.toMatchObject({
     code: 'cannot-express',
     context: { at: 'layer 0: attention', value: narrow },
   });
-  await closeExecution(model);
 });
 
 test('lengths of symbolic axes are names in the file, and no node may hold one', () => {

@@ -1,5 +1,5 @@
 /** `puzzle generate`: continues a prompt with a student, a teacher, or an exported ONNX folder. */
-import { checkpointSource, openExecution } from '../../execution/index.ts';
+import { checkpointSource } from '../../execution/index.ts';
 import {
   endTokensOf,
   generate,
@@ -89,9 +89,8 @@ async function open(path: string, runtime: Runtime): Promise<Opened> {
   if (await isOnnxFolder(path)) return openOnnxFolder(path, runtime);
   const checkpoint = await openModel(path);
   try {
-    const model = await openExecution(checkpointSource(checkpoint), runtime);
     const tokenizer = await checkpoint.tokenizer();
-    const decoder = await openDecoder(model, checkpoint.architecture.stream.contextLength);
+    const decoder = await openDecoder(checkpointSource(checkpoint), runtime);
     return { decoder, tokenizer, endTokens: endTokensOf(tokenizer) };
   } finally {
     await checkpoint.close();
