@@ -6,8 +6,14 @@
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { blockOf } from '../src/blocks/index.ts';
-import { costTable, estimate, loadProfile, profileNames, workload } from '../src/hardware/index.ts';
+import {
+  blockShape,
+  costTable,
+  estimate,
+  loadProfile,
+  profileNames,
+  workload,
+} from '../src/hardware/index.ts';
 import type { BlockShape } from '../src/hardware/index.ts';
 import type { Architecture, BlockConfig, StreamConfig } from '../src/model/index.ts';
 
@@ -31,14 +37,7 @@ const ffns: readonly BlockConfig[] = [
   { kind: 'no-op' },
 ];
 
-const shapeOf = (config: BlockConfig): BlockShape => {
-  const block = blockOf(config);
-  return {
-    weights: Object.values(block.weights(config, stream)),
-    kvElementsPerToken: block.kvElementsPerToken(config, stream),
-    operators: block.operators(config, stream),
-  };
-};
+const shapeOf = (config: BlockConfig): BlockShape => blockShape(config, stream);
 
 function leastMs(repeats: number, run: () => void): number {
   let least = Infinity;

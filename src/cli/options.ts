@@ -24,9 +24,28 @@ export const workloadOptions = {
   batch: { type: 'number', describe: 'Requests served together (default: 64)' },
   input: { type: 'number', describe: 'Prompt tokens a request (default: 1024)' },
   output: { type: 'number', describe: 'Generated tokens a request (default: 1024)' },
-  weights: { choices: formats, describe: 'Format of the weights (default: bf16)' },
+  weights: { choices: [...formats, 'int4', 'nvfp4'], describe: 'Format of the weights (default: bf16)' },
   kv: { choices: formats, describe: 'Format of the KV cache (default: bf16)' },
   tp: { type: 'number', describe: 'Tensor-parallel degree (default: 1)' },
+} as const satisfies Record<string, Options>;
+
+/** How a server runs a workload, for commands that need no more than its costs. */
+export const servingOptions = {
+  embeddings: {
+    choices: [...formats, 'int4', 'nvfp4'],
+    describe: 'Format of embedding and head (default: as --weights)',
+  },
+  'fp8-scales': {
+    choices: ['dynamic', 'static'],
+    describe: 'Whether fp8 products find their scale in each call or have it beforehand (default: dynamic)',
+  },
+  'chunked-prefill': { type: 'boolean', describe: 'Prompts may be split over prefill passes' },
+  'prefill-tokens': { type: 'number', describe: 'Most tokens in one prefill pass (default: 8192)' },
+  'kv-page': { type: 'number', describe: 'Tokens per page of the KV cache (default: 1, exact)' },
+  reserve: {
+    type: 'string',
+    describe: "Memory per device that the runtime keeps: 2GiB (default: the profile's)",
+  },
 } as const satisfies Record<string, Options>;
 
 export const budgetOptions = {

@@ -3,6 +3,7 @@ import type { Operator } from '../blocks/operators.ts';
 import type { StreamConfig } from '../model/architecture.ts';
 import type { Shape } from '../tensor/tensor.ts';
 import { PuzzleError } from '../util/errors.ts';
+import type { BlockShape } from './block-shape.ts';
 import { callTime } from './call-time.ts';
 import { elementBytes, tensorBytes } from './number-format.ts';
 import { decodeCalls, headCalls, prefillCalls } from './operator-calls.ts';
@@ -12,13 +13,6 @@ import { scale, sum, sumOfOneKind } from './quantity.ts';
 import type { Quantity } from './quantity.ts';
 import { cachedTokens } from './workload.ts';
 import type { Workload } from './workload.ts';
-
-/** What a cost model must know of a block: the registry in `src/blocks` tells all of it. */
-export interface BlockShape {
-  readonly weights: readonly Shape[];
-  readonly kvElementsPerToken: number;
-  readonly operators: readonly Operator[];
-}
 
 export interface Cost {
   readonly parameters: number;

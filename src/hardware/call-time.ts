@@ -77,6 +77,10 @@ function gemmKernel(profile: HardwareProfile, wanted: GemmKind): GemmKernel {
   throw new RangeError(`profile ${profile.name} has no kernel for products`);
 }
 
+/** The rate at which products of this kind could run at most, or those that stand in for them. */
+export const peakFlopsPerSecond = (profile: HardwareProfile, kind: GemmKind): number =>
+  gemmKernel(profile, kind).model.flopsPerSecond;
+
 /** Time of one matrix product, in ms. */
 function gemmTime(profile: HardwareProfile, call: GemmCall): Quantity {
   const { kind, model } = gemmKernel(profile, call.kind);

@@ -1,7 +1,8 @@
 /** Costs of every alternative of every group, the form in which the search takes them. */
 import type { StreamConfig } from '../model/architecture.ts';
 import { costModel } from './block-cost.ts';
-import type { BlockShape, Cost } from './block-cost.ts';
+import type { Cost } from './block-cost.ts';
+import type { BlockShape } from './block-shape.ts';
 import { activationBytes } from './memory.ts';
 import type { HardwareProfile } from './profile.ts';
 import type { Workload } from './workload.ts';

@@ -1,9 +1,10 @@
 /** What a whole model costs on a device: memory by part, times, throughput, the largest batch. */
-import { blockKey, blockOf, parseBlock } from '../blocks/index.ts';
 import type { Architecture } from '../model/architecture.ts';
 import { PuzzleError } from '../util/errors.ts';
 import { costModel } from './block-cost.ts';
-import type { BlockShape, Cost } from './block-cost.ts';
+import type { Cost } from './block-cost.ts';
+import { countedBlocks } from './block-shape.ts';
+import type { CountedBlock } from './block-shape.ts';
 import { throughputTokensPerSecond } from './cost-table.ts';
 import { activationBytes, memory } from './memory.ts';
 import type { MemoryBytes } from './memory.ts';
@@ -21,6 +22,8 @@ export interface Estimate {
   readonly kvBytesPerToken: number;
   /** Of one device. */
   readonly memoryBytes: MemoryBytes;
+  /** That one device has. */
+  readonly availableBytes: number;
   readonly prefillMs: Quantity;
   /** Mean over the generated tokens. */
   readonly decodeMsPerToken: Quantity;
@@ -38,35 +41,6 @@ export interface Estimate {
  * large m, other stacks by 5 to 25 % (../shared/hardware-data/README.md), and host gaps between kernels go uncounted.
  */
 const systematic = 0.1;
-
-/** Distinct blocks of a model with how often each occurs. */
-interface Counted {
-  readonly shape: BlockShape;
-  readonly times: number;
-}
-
-function countedBlocks({ stream, slots }: Architecture): readonly Counted[] {
-  const counted = new Map<string, { shape: BlockShape; times: number }>();
-  for (const [i, { block: config }] of slots.entries()) {
-    const key = blockKey(config);
-    const found = counted.get(key);
-    if (found !== undefined) {
-      found.times++;
-      continue;
-    }
-    const checked = parseBlock(config, `slots.${i}`);
-    const block = blockOf(checked);
-    counted.set(key, {
-      times: 1,
-      shape: {
-        weights: Object.values(block.weights(checked, stream)),
-        kvElementsPerToken: block.kvElementsPerToken(checked, stream),
-        operators: block.operators(checked, stream),
-      },
-    });
-  }
-  return [...counted.values()];
-}
 
 /** Estimates a model under a workload; a workload that does not fit is estimated all the same, `fits` says so. */
 export function estimate(architecture: Architecture, w: Workload, profile: HardwareProfile): Estimate {
@@ -97,6 +71,7 @@ export function estimate(architecture: Architecture, w: Workload, profile: Hardw
       blocks.reduce((all, { shape, times }) => all + times * shape.kvElementsPerToken, 0) *
       elementBytes(w.kv),
     memoryBytes,
+    availableBytes: profile.device.memoryBytes,
     prefillMs: scale(prefillMs, factor),
     decodeMsPerToken: scale(decodeMs, factor / Math.max(1, w.outputTokens)),
     latencyMs: latency,
@@ -112,7 +87,7 @@ export function estimate(architecture: Architecture, w: Workload, profile: Hardw
 
 function costsOf(
   architecture: Architecture,
-  blocks: readonly Counted[],
+  blocks: readonly CountedBlock[],
   w: Workload,
   profile: HardwareProfile,
 ) {
@@ -131,7 +106,7 @@ function withSystematic(q: Quantity): Quantity {
 
 function memoryOf(
   architecture: Architecture,
-  blocks: readonly Counted[],
+  blocks: readonly CountedBlock[],
   w: Workload,
   profile: HardwareProfile,
 ): MemoryBytes {
@@ -153,7 +128,7 @@ function memoryOf(
 /** Memory grows with the batch, so the largest that fits is found by doubling and halving; 0 when none fits. */
 function maxBatch(
   architecture: Architecture,
-  blocks: readonly Counted[],
+  blocks: readonly CountedBlock[],
   w: Workload,
   profile: HardwareProfile,
 ): number {

@@ -1,10 +1,17 @@
 /** Hardware: workloads, profiles, and what blocks and models cost on them. */
-export type { BlockShape, Cost, CostModel } from './block-cost.ts';
+export type { Cost } from './block-cost.ts';
+export { blockShape } from './block-shape.ts';
+export type { BlockShape } from './block-shape.ts';
 export { costTable, latencyMs, throughputTokensPerSecond } from './cost-table.ts';
 export type { CostTable } from './cost-table.ts';
 export type { MemoryBytes } from './memory.ts';
-export { loadProfile, profileNames } from './load-profile.ts';
+export { isProfile, loadProfile, profileNames } from './load-profile.ts';
 export type { HardwareProfile } from './profile.ts';
+export { roofline } from './roofline.ts';
+export type { Load, Roofline } from './roofline.ts';
+export { rooflinePicture } from './roofline-picture.ts';
+export { limits } from './call-time.ts';
+export type { Limit } from './call-time.ts';
 export { bestBatch, doesNotFit, estimate } from './estimate.ts';
 export type { Estimate } from './estimate.ts';
 export { callTime } from './call-time.ts';

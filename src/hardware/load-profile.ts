@@ -27,13 +27,28 @@ export function profileNames(): readonly string[] {
     .sort();
 }
 
+/** Whether a name or file is one of a hardware profile, rather than of a model. */
+export function isProfile(nameOrFile: string): boolean {
+  if (profileNames().includes(fullName(nameOrFile))) return true;
+  try {
+    return readFileSync(nameOrFile, 'utf8').includes(profileSchema.shape.schema.value);
+  } catch {
+    return false;
+  }
+}
+
+/** Aliases written out. */
+function fullName(name: string): string {
+  const [device = '', ...stack] = name.split('/');
+  return [aliases[device] ?? device, ...stack].join('/');
+}
+
 /**
  * A profile by name (`h100`, `h100-sxm/vllm`) or from a file.
  * @throws PuzzleError `file-missing` for an unknown name, `file-invalid` for a profile that breaks the schema.
  */
 export function loadProfile(nameOrFile: string): HardwareProfile {
-  const [device = '', ...stack] = nameOrFile.split('/');
-  const name = [aliases[device] ?? device, ...stack].join('/');
+  const name = fullName(nameOrFile);
   const path = profileNames().includes(name) ? shipped + profileFileName(name) : nameOrFile;
   let text: string;
   try {

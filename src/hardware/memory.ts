@@ -1,6 +1,6 @@
 /** Memory of one device by part: weights, KV cache, activations, reserve. */
 import type { StreamConfig } from '../model/architecture.ts';
-import type { BlockShape } from './block-cost.ts';
+import type { BlockShape } from './block-shape.ts';
 import { elementBytes } from './number-format.ts';
 import { prefillPlan } from './workload.ts';
 import type { Workload } from './workload.ts';

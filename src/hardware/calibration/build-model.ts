@@ -28,20 +28,29 @@ export interface BuiltModel {
   readonly grid?: Grid;
 }
 
+interface BuildOptions {
+  /**
+   * Samples of kernels that differ in one coordinate off the grid (head dim): they inform the fit and the kriging,
+   * while the grid reaches as far as the kernel's own samples and `asked`.
+   */
+  readonly siblings?: readonly Sample[];
+  /** Where the model will be asked; other knots of the grid stay empty. Default: everywhere. */
+  readonly asked?: readonly Coordinates[];
+  /** The fit to all samples, where it is known. */
+  readonly smooth?: Smooth;
+}
+
 /**
  * Builds a model; without a plan it is the smooth fit alone. Deterministic.
- * @param siblings samples of kernels that differ in one coordinate off the grid (head dim): they inform the fit and the
- * kriging, while the grid reaches as far as `samples` and `asked`
- * @param asked where the model will be asked; other knots of the grid stay empty. Default: everywhere.
  */
 export function buildModel(
   samples: readonly Sample[],
   peaks: Peaks,
   plan?: GridPlan,
-  { siblings = [], asked }: { siblings?: readonly Sample[]; asked?: readonly Coordinates[] } = {},
+  { siblings = [], asked, smooth: fitted }: BuildOptions = {},
 ): BuiltModel {
   const all = [...samples, ...siblings];
-  const smooth = fitSmooth(all, peaks);
+  const smooth = fitted ?? fitSmooth(all, peaks);
   if (plan === undefined) return { smooth };
   const residuals = all.map(({ work, ms }) => Math.log(ms / smoothTimeMs(smooth, work, peaks)));
   const axes = plan.axes.map(({ name, knots }, a) => ({

@@ -69,16 +69,14 @@ export function chooseModel(
   plans: readonly GridPlan[],
   siblings: readonly Sample[] = [],
 ): Chosen {
-  const tried = [undefined, ...plans].map((plan) => {
-    const errors = crossValidate(samples, peaks, plan, siblings, 0, foldsToChoose);
-    return {
-      plan,
-      errors,
-      mean: errors.reduce((total, { logError }) => total + Math.abs(logError), 0) / errors.length,
-    };
-  });
+  const candidates = [undefined, ...plans];
+  const tried = crossValidate(samples, peaks, candidates, siblings, 0, foldsToChoose).map((errors, p) => ({
+    plan: candidates[p],
+    errors,
+    mean: errors.reduce((total, { logError }) => total + Math.abs(logError), 0) / errors.length,
+  }));
   const { plan, errors: first } = tried.reduce((best, other) => (other.mean < best.mean ? other : best));
-  const errors = [...first, ...crossValidate(samples, peaks, plan, siblings, foldsToChoose)];
+  const errors = [...first, ...crossValidate(samples, peaks, [plan], siblings, foldsToChoose)[0]!];
   const shapes = new Set(samples.map(({ shape }) => shape)).size;
   return {
     plan: plan?.name ?? 'smooth',

@@ -5,6 +5,7 @@ import type { Peaks } from '../smooth.ts';
 import { seededRandom } from '../../util/random.ts';
 import { buildModel } from './build-model.ts';
 import type { BuiltModel, GridPlan } from './build-model.ts';
+import { fitSmooth } from './fit-smooth.ts';
 import type { Sample } from './sample.ts';
 
 const folds = 6;
@@ -37,29 +38,30 @@ export function foldsByShape(samples: readonly Sample[], count: number): Readonl
 }
 
 /**
- * Samples predicted by models that have seen nothing of their shape: those of folds `from` up to `to` of them all.
+ * Samples predicted by models that have seen nothing of their shape: those of folds `from` up to `to` of them all; one
+ * list of errors for each plan.
  */
 export function crossValidate(
   samples: readonly Sample[],
   peaks: Peaks,
-  plan: GridPlan | undefined,
+  plans: readonly (GridPlan | undefined)[],
   siblings: readonly Sample[],
   from = 0,
   to = folds,
-): HeldOutError[] {
+): readonly HeldOutError[][] {
   const fold = foldsByShape(samples, folds);
-  const errors: HeldOutError[] = [];
+  const errors = plans.map((): HeldOutError[] => []);
   for (let f = from; f < Math.min(to, fold.size); f++) {
     const heldOut = samples.filter(({ shape }) => fold.get(shape) === f);
     const seen = samples.filter(({ shape }) => fold.get(shape) !== f);
-    const model = buildModel(seen, peaks, plan, { siblings, asked: heldOut.map(({ at }) => at) });
-    for (const sample of heldOut) {
-      errors.push({
-        shape: sample.shape,
-        fold: f,
-        first: sample.first,
-        logError: Math.log(sample.ms / predictMs(model, sample, peaks)),
-      });
+    const asked = heldOut.map(({ at }) => at);
+    const smooth = fitSmooth([...seen, ...siblings], peaks);
+    for (const [p, plan] of plans.entries()) {
+      const model = buildModel(seen, peaks, plan, { siblings, asked, smooth });
+      for (const sample of heldOut) {
+        const { shape, first, ms } = sample;
+        errors[p]!.push({ shape, fold: f, first, logError: Math.log(ms / predictMs(model, sample, peaks)) });
+      }
     }
   }
   return errors;
