@@ -18,7 +18,7 @@ export const runOptions = {
   space: {
     type: 'string',
     default: 'default',
-    describe: 'Search space: a bundled one (default, smollm2-135m) or a YAML file',
+    describe: 'Search space: a bundled one (default, fine, smollm2-135m, smollm2-135m-fine) or a YAML file',
   },
   ...textOptions,
   window: { type: 'number', default: 256, describe: 'Tokens per window of every text' },
@@ -39,7 +39,7 @@ export const runOptions = {
     type: 'number',
     describe: `Optimiser steps per block (default: ${Object.entries(defaultLibraryOptions.distil)
       .map(([kind, { steps }]) => `${steps} for ${kind}`)
-      .join(', ')})`,
+      .join(', ')}; none in fine spaces)`,
   },
   ...deviceOptions,
   ...storeOption,
@@ -100,8 +100,9 @@ export async function withPreparedRun<T>(
   }
 }
 
-function libraryOptions(steps: number | undefined): typeof defaultLibraryOptions {
-  if (steps === undefined) return defaultLibraryOptions;
+/** Undefined where nothing was asked: the space then says whether blocks are trained. */
+function libraryOptions(steps: number | undefined): typeof defaultLibraryOptions | undefined {
+  if (steps === undefined) return undefined;
   const asked = wholeNumber(steps, 'distil-steps', 0);
   return {
     ...defaultLibraryOptions,

@@ -181,10 +181,12 @@ async function passSlot(
   { tokenWeights = 'none' }: LibraryOptions,
 ): Promise<Passes> {
   const block = model.blocks[slot]!;
-  const sources = alternatives
-    .filter((config) => !sameBlock(config, block.config))
-    .map((config) => sourceOf(config, block.config));
-  const wanted = { features: sources.includes('features'), inputs: sources.includes('inputs') };
+  const sources = new Set(
+    alternatives
+      .filter((config) => !sameBlock(config, block.config))
+      .map((config) => sourceOf(config, block.config)),
+  );
+  const wanted = { features: sources.has('features'), inputs: sources.has('inputs') };
   return {
     calibration: await teacherPass(model, block, calibration, { ...wanted, weights: tokenWeights }),
     validation: await teacherPass(model, block, validation, { ...wanted, weights: 'none' }),

@@ -15,7 +15,7 @@ import type { Teacher } from './teacher.ts';
 import type { RunTexts } from './texts.ts';
 
 /** Raised when the same inputs give other blocks. */
-const version = 2;
+const version = 3;
 
 export interface TrainedLibrary {
   /** Per slot and alternative. */
@@ -98,6 +98,7 @@ function describeJobs({ teacher, texts, options, device }: LibraryStageInput): J
         slot,
         config,
         ranking: options.ranking,
+        tokenWeights: options.tokenWeights ?? 'none',
         distil: (options.distil[config.kind] ?? null) as unknown as Json,
       },
     }),

@@ -1,7 +1,12 @@
 /** The main job: library, scores, costs, search, students; every stage does only what the store lacks. */
 import { alternativesOf, loadSpace, sameBlock, type SearchSpace } from '../blocks/index.ts';
 import type { CostTable, Workload } from '../hardware/index.ts';
-import { defaultRefitOptions, type LibraryOptions } from '../library/index.ts';
+import {
+  closedFormOptions,
+  defaultLibraryOptions,
+  defaultRefitOptions,
+  type LibraryOptions,
+} from '../library/index.ts';
 import type { BlockConfig } from '../model/index.ts';
 import {
   constrained,
@@ -67,7 +72,13 @@ export interface Prepared {
 }
 
 /** Reads the space and the texts. Throws what they throw: nothing has been computed yet. */
-export async function prepare(teacher: Teacher, options: PreparedOptions): Promise<Prepared> {
+export async function prepare(
+  teacher: Teacher,
+  {
+    library,
+    ...options
+  }: Omit<PreparedOptions, 'library'> & { readonly library?: LibraryOptions | undefined },
+): Promise<Prepared> {
   const { architecture } = teacher.checkpoint;
   const space = await loadSpace(options.space);
   const alternatives = alternativesOf(space, architecture).map((configs, slot) => {
@@ -83,7 +94,8 @@ export async function prepare(teacher: Teacher, options: PreparedOptions): Promi
       configs.findIndex((config) => sameBlock(config, architecture.slots[slot]!.block)),
     ),
     texts: await loadTexts(options.texts, await teacher.checkpoint.tokenizer()),
-    options,
+    // A fine space keeps its closed forms unless told otherwise.
+    options: { ...options, library: library ?? (space.distil ? defaultLibraryOptions : closedFormOptions) },
   };
 }
 
