@@ -39,6 +39,8 @@ interface Node {
 const labelsPerList = 100000;
 /** By how much an enumeration's gap grows when it found nothing: labels then grow about threefold. */
 const gapGrowth = 1.35;
+/** Where one enumeration more of at most this growth ends it, the next goes all the way. */
+const lastGrowth = 1.3;
 /** The first gap lets about this many groups deviate from the dual's choice. */
 const firstDeviations = 10;
 
@@ -136,8 +138,9 @@ class BranchAndBound {
     const { core, dual } = node;
     const most = this.#gap(core, dual, this.#giveUp());
     const known = this.#gap(core, dual, node.bound);
-    const gap = Math.min(most, nextGap(core, dual, known));
-    const found = this.#enumerator.run(core, dual, gap, {
+    const next = nextGap(core, dual, known);
+    const gap = next * lastGrowth > most ? most : next;
+    const found = this.#enumerator.run(core, dual, gap, most, {
       labels: labelsPerList,
       expired: () => performance.now() > this.#options.deadline,
     });
@@ -146,9 +149,8 @@ class BranchAndBound {
       else this.#branch(node);
       return;
     }
-    if (found.pick) {
-      this.#offer(found.pick.map((column) => core.origin[column]!));
-    } else if (!found.everything && gap < most) {
+    if (found.pick) this.#offer(found.pick.map((column) => core.origin[column]!));
+    if (!found.everything && gap < this.#gap(core, dual, this.#giveUp())) {
       node.bound = core.costShift + (dual.bound + gap - dual.rounding) / core.costScale;
       this.#open.add(node);
     }

@@ -2,13 +2,14 @@
 
 import type { Core } from './core.ts';
 import type { Dual } from './dual.ts';
+import { CompletionBounds } from './completion.ts';
 import { join, type Window } from './join.ts';
 import { extend, type CoreGroup } from './extend.ts';
 import { Frontier, type FrontierRow } from './frontier.ts';
 import { LabelList, Trail } from './label-list.ts';
 
 type Enumeration =
-  /** `pick` (a column per group) is the best choice whose cost is at most bound + gap; absent: there is none. */
+  /** `pick` (a column per group) is the best choice found; no other costs less and at most bound + gap. */
   | { readonly kind: 'complete'; readonly pick?: Int32Array; readonly everything: boolean }
   /** A list outgrew the limit, or time is up. */
   | { readonly kind: 'gave-up' };
@@ -29,7 +30,11 @@ export class Enumerator {
   readonly #trail = new Trail();
   #lists: LabelList[] = [];
 
-  run(core: Core, dual: Dual, gap: number, limits: EnumerationLimits): Enumeration {
+  /**
+   * @param gap how far above the dual bound the enumeration is to see everything.
+   * @param most how far above it a choice is still welcome: lists up to one gap meet in choices up to two.
+   */
+  run(core: Core, dual: Dual, gap: number, most: number, limits: EnumerationLimits): Enumeration {
     const split = splitGroups(core, dual, gap);
     const rows = split.rows.length;
     if (this.#lists[0]?.rows !== rows)
@@ -39,18 +44,23 @@ export class Enumerator {
     right.reset();
     this.#trail.clear();
     const frontier = new Frontier(split.rows, gap);
-    for (const group of split.groups) {
+    const bounds = new CompletionBounds(split.groups, split.window, gap);
+    const leftBounds = bounds.first();
+    const rightBounds = bounds.first();
+    for (const [g, group] of split.groups.entries()) {
       // The smaller list takes the next group, which keeps the two balanced.
       if (left.size <= right.size) {
-        extend(left, leftNext, group, gap, this.#trail, frontier);
+        bounds.choose(leftBounds, g);
+        extend(left, leftNext, group, this.#trail, { gap, completion: leftBounds, frontier });
         [left, leftNext] = [leftNext, left];
       } else {
-        extend(right, rightNext, group, gap, this.#trail, frontier);
+        bounds.choose(rightBounds, g);
+        extend(right, rightNext, group, this.#trail, { gap, completion: rightBounds, frontier });
         [right, rightNext] = [rightNext, right];
       }
       if (Math.max(left.size, right.size) > limits.labels || limits.expired()) return { kind: 'gave-up' };
     }
-    const pair = join(left, right, split.window, gap);
+    const pair = join(left, right, split.window, most);
     if (!pair) return { kind: 'complete', everything: split.everything };
     const pick = split.first;
     for (const label of [left.node[pair.left]!, right.node[pair.right]!]) {
