@@ -71,6 +71,13 @@ export function ratioDamage(measured: Damage, onePass: Damage): Damage {
   return damage(samples, 'ratio');
 }
 
+/** The same source, another level. */
+export const scaled = ({ samples, source }: Damage, factor: number): Damage =>
+  damage(
+    samples.map((value) => factor * value),
+    source,
+  );
+
 const damage = (samples: Float64Array, source: DamageSource): Damage => ({
   samples,
   mean: samples.reduce((sum, value) => sum + value, 0) / samples.length,

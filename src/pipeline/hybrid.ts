@@ -1,7 +1,7 @@
 /** Hybrid scores: one pass for every block, true measurements for those that the budgets asked are about. */
 import type { Choice, Problem, Solution } from '../search/index.ts';
 import { reducedScores } from './short-list.ts';
-import { ratioDamage, type Damage, type Damages } from './damages.ts';
+import { ratioDamage, scaled, type Damage, type Damages } from './damages.ts';
 import type { BlockPlace } from './score-stage.ts';
 
 export interface HybridInput {
@@ -11,6 +11,8 @@ export interface HybridInput {
   solve(damages: Damages): Promise<{ readonly problem: Problem; readonly solution: Solution }>;
   /** Measures blocks on the first windows of the score text. */
   measure(places: readonly BlockPlace[]): Promise<readonly Damage[]>;
+  /** What blocks have in common that one-pass scores get wrong alike: `attention linear`. */
+  kindOf(place: BlockPlace): string;
   /** Share of all blocks that may be measured. */
   readonly share: number;
 }
@@ -27,38 +29,62 @@ const rivalsPerRound = 24;
 
 /**
  * Solves, measures the chosen blocks and their closest rivals by reduced score, and repeats until the architecture is
- * made of measured blocks and no longer moves, or the share is used up.
+ * made of measured blocks, or the share is used up. What was not measured is corrected by how far one-pass scores were
+ * off on measured blocks of its kind: otherwise a block would win by not having been measured.
  */
-export async function hybridScores({
-  onePass,
-  teacherChoice,
-  solve,
-  measure,
-  share,
-}: HybridInput): Promise<HybridOutcome> {
-  const damages = onePass.map((slot) => [...slot]);
-  const measured = new Set<string>();
+export async function hybridScores(input: HybridInput): Promise<HybridOutcome> {
+  const { onePass, teacherChoice, solve, measure, share } = input;
+  const measured = new Map<string, Damage>();
   const most = share * onePass.reduce((sum, slot) => sum + slot.length - 1, 0);
   for (;;) {
+    const damages = corrected(input, measured);
     const { problem, solution } = await solve(damages);
     const outcome = { damages, problem, solution, measured: measured.size };
     if (solution.choice.length === 0) return outcome;
-    const isOpen = ({ slot, position }: BlockPlace): boolean =>
-      position !== teacherChoice[slot] && !measured.has(`${slot} ${position}`);
+    const isOpen = (place: BlockPlace): boolean =>
+      place.position !== teacherChoice[place.slot] && !measured.has(keyOf(place));
     const chosen = solution.choice.map((position, slot) => ({ slot, position })).filter(isOpen);
     const rivals = reducedScores(problem, solution).filter(isOpen).slice(0, rivalsPerRound);
-    const places = chosen.concat(
-      rivals.filter(
-        (rival) => !chosen.some(({ slot, position }) => slot === rival.slot && position === rival.position),
-      ),
-    );
-    const affordable = places.slice(0, Math.max(0, Math.ceil(most - measured.size)));
+    const affordable = [...chosen, ...rivals].slice(0, Math.max(0, Math.floor(most - measured.size)));
     // All chosen blocks measured: the rivals had their turn together with them.
     if (chosen.length === 0 || affordable.length === 0) return outcome;
     const truths = await measure(affordable);
-    affordable.forEach(({ slot, position }, index) => {
-      damages[slot]![position] = ratioDamage(truths[index]!, onePass[slot]![position]!);
-      measured.add(`${slot} ${position}`);
-    });
+    affordable.forEach((place, index) => measured.set(keyOf(place), truths[index]!));
   }
 }
+
+const keyOf = ({ slot, position }: BlockPlace): string => `${slot} ${position}`;
+
+/** Measured damages, and one-pass scores brought to their level. */
+function corrected(
+  { onePass, teacherChoice, kindOf }: HybridInput,
+  measured: ReadonlyMap<string, Damage>,
+): Damages {
+  const estimates = new Map<string, Damage>();
+  const logRatios = new Map<string, number[]>();
+  for (const [slot, group] of onePass.entries())
+    for (const [position, score] of group.entries()) {
+      const truth = measured.get(keyOf({ slot, position }));
+      if (truth === undefined) continue;
+      const estimate = ratioDamage(truth, score);
+      estimates.set(keyOf({ slot, position }), estimate);
+      const ratio = estimate.mean / score.mean;
+      if (!(ratio > 0 && ratio < Infinity)) continue;
+      const kind = kindOf({ slot, position });
+      logRatios.set(kind, [...(logRatios.get(kind) ?? []), Math.log(ratio)]);
+    }
+  const geometricMean = (logs: readonly number[]): number =>
+    logs.length === 0 ? 1 : Math.exp(logs.reduce((sum, log) => sum + log, 0) / logs.length);
+  const overall = geometricMean([...logRatios.values()].flat());
+  return onePass.map((group, slot) =>
+    group.map((score, position) => {
+      const known = estimates.get(keyOf({ slot, position }));
+      if (known !== undefined || position === teacherChoice[slot]) return known ?? score;
+      const logs = logRatios.get(kindOf({ slot, position })) ?? [];
+      return scaled(score, logs.length >= fewestOfKind ? geometricMean(logs) : overall);
+    }),
+  );
+}
+
+/** Measured blocks of a kind below which the ratio of all blocks is the better guess. */
+const fewestOfKind = 4;

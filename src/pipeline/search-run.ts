@@ -345,6 +345,8 @@ async function scoreAndSolve(
     onePass,
     teacherChoice,
     share: measuredBlocks,
+    kindOf: ({ slot, position }) =>
+      `${prepared.teacher.checkpoint.architecture.slots[slot]!.kind} ${alternatives[slot]![position]!.kind}`,
     solve: solveWith,
     measure: async (places) => {
       const scores = await scoreStage(input, [...places, own], store, report);

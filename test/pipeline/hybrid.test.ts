@@ -68,6 +68,7 @@ test('hybrid scores end with an architecture of measured blocks, and measure no 
         onePass,
         teacherChoice: truth.map(() => 0),
         share: 0.9,
+        kindOf: () => 'any',
         solve: async (damages) => {
           const problem = problemOf(uses, damages);
           return { problem, solution: solveExact(problem) };
@@ -101,6 +102,7 @@ test('a share of nothing measures nothing', async () => {
     onePass,
     teacherChoice: truth.map(() => 0),
     share: 0,
+    kindOf: () => 'any',
     solve: async (damages) => {
       const problem = problemOf(uses, damages);
       return { problem, solution: solveExact(problem) };
@@ -108,6 +110,28 @@ test('a share of nothing measures nothing', async () => {
     measure: () => Promise.reject(new Error('asked to measure')),
   });
   expect(outcome.measured).toBe(0);
+});
+
+test('what was not measured is brought to the level of what was', async () => {
+  const { truth, uses } = library(9);
+  // One-pass scores of every block are half the truth: measured blocks alone would look twice as bad as their rivals.
+  const onePass = truth.map((slot) => slot.map((value) => damage([value / 2, value / 2], 'one-pass')));
+  const { damages, measured } = await hybridScores({
+    onePass,
+    teacherChoice: truth.map(() => 0),
+    share: 0.5,
+    kindOf: ({ slot }) => (slot < 4 ? 'attention' : 'ffn'),
+    solve: async (known) => {
+      const problem = problemOf(uses, known);
+      return { problem, solution: solveExact(problem) };
+    },
+    measure: async (places) =>
+      places.map(({ slot, position }) => damage([truth[slot]![position]!], 'replace-one')),
+  });
+  expect(measured).toBeGreaterThan(4);
+  damages.forEach((slot, index) =>
+    slot.forEach(({ mean }, position) => expect(mean).toBeCloseTo(truth[index]![position]!, 9)),
+  );
 });
 
 test('rivals come closest first: forcing one in costs at least its regret', () => {
