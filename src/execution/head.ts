@@ -6,10 +6,13 @@ import { rmsNorm } from '../blocks/index.ts';
 import {
   add,
   argMax,
+  cast,
   concat,
   equal,
+  fused,
   gather,
   gemm,
+  greater,
   input,
   logSoftmax,
   mul,
@@ -34,7 +37,7 @@ const maximumChunkElements = 2 ** 25;
  * matrix E, since sum_v p_v z_v = h . (sum_v p_v E_v) for logits z = E h.
  */
 export interface Prediction {
-  /** sum_v p_v E_v: (rows, hidden). */
+  /** sum_v p_v E_v: (rows, width of E). */
   readonly expected: Resident;
   /** sum_v p_v log p_v: (rows). */
   readonly negativeEntropy: Resident;
@@ -50,11 +53,14 @@ export interface Judgement {
   readonly kl?: Float32Array;
   /** 1 where the student's likeliest token is the teacher's. */
   readonly agreement?: Uint8Array;
+  /** How many tokens the student holds likelier than the teacher's likeliest. */
+  readonly rank?: Float32Array;
 }
 
 /**
  * Condenses a teacher's predictions, for students that have `head` as their head matrix.
  * @param x the teacher's stream after its last slot (rows, hidden); stays the caller's
+ * @param head (vocabulary, width); the width need not be the teacher's
  */
 export async function predict(
   teacher: Execution,
@@ -64,7 +70,7 @@ export async function predict(
   const { stream, runtime, worker, architecture } = teacher;
   const isOwn = head === stream.head;
   return runtime.run(
-    predictionGraph(architecture.stream, x.shape[0]!, isOwn),
+    predictionGraph(architecture.stream, x.shape[0]!, isOwn ? undefined : head.shape[1]!),
     { x, norm: stream.norm, head: stream.head, ...(!isOwn && { studentHead: head }) },
     { keep: ['expected', 'negativeEntropy', 'top1'], worker },
   );
@@ -74,6 +80,11 @@ export const releasePrediction = async (
   { runtime }: Execution,
   { expected, negativeEntropy, top1 }: Prediction,
 ): Promise<void> => runtime.release(expected, negativeEntropy, top1);
+
+export interface JudgeOptions {
+  /** Also find the rank of the teacher's likeliest token. */
+  readonly ranks?: boolean;
+}
 
 /**
  * Scores a model's stream after its last slot against targets and, where given, a teacher's predictions.
@@ -85,11 +96,15 @@ export async function judge(
   x: Resident,
   targets: Int32Array,
   teacher?: Prediction,
+  { ranks = false }: JudgeOptions = {},
 ): Promise<Judgement> {
   const { stream, runtime, worker, architecture } = model;
   const rows = x.shape[0]!;
   const result = await runtime.run(
-    judgementGraph(architecture.stream, rows, teacher !== undefined),
+    judgementGraph(architecture.stream, rows, {
+      hasTeacher: teacher !== undefined,
+      ranks: ranks && teacher !== undefined,
+    }),
     {
       x,
       norm: stream.norm,
@@ -103,10 +118,11 @@ export async function judge(
     },
     { worker },
   );
-  const { logProbability, kl, agreement } = result;
+  const { logProbability, kl, agreement, rank } = result;
   return {
     logProbability: logProbability!.data as Float32Array,
     ...(teacher && { kl: kl!.data as Float32Array, agreement: agreement!.data as Uint8Array }),
+    ...(rank && { rank: rank.data as Float32Array }),
   };
 }
 
@@ -145,21 +161,26 @@ export function headInputs(
   };
 }
 
-const predictionGraph = (stream: StreamConfig, rows: number, isOwnHead: boolean): Graph =>
-  remembered(['prediction', stream, rows, isOwnHead], () => {
+/** @param width of the student's head where that is another one */
+const predictionGraph = (stream: StreamConfig, rows: number, width?: number): Graph =>
+  remembered(['prediction', stream, rows, width], () => {
     const { x, norm, head } = headInputs(stream, rows);
-    const studentHead = isOwnHead ? head : input('studentHead', 'float32', head.shape);
+    const studentHead = width && input('studentHead', 'float32', [stream.vocabularySize, width]);
     return inChunks(stream, rows, (part) => {
       const { normed, logits, logSumExp } = logitsOf(part(x), norm, head, stream);
       const p = softmax(logits); // (chunk, vocabulary)
       const own = gemm(p, head); // (chunk, vocabulary) x (vocabulary, hidden)
       const negativeEntropy = sub(dot(normed, own), logSumExp);
-      return { expected: isOwnHead ? own : gemm(p, studentHead), negativeEntropy, top1: argMax(logits) };
+      return { expected: studentHead ? gemm(p, studentHead) : own, negativeEntropy, top1: argMax(logits) };
     });
   });
 
-const judgementGraph = (stream: StreamConfig, rows: number, hasTeacher: boolean): Graph =>
-  remembered(['judgement', stream, rows, hasTeacher], () => {
+const judgementGraph = (
+  stream: StreamConfig,
+  rows: number,
+  { hasTeacher, ranks }: { readonly hasTeacher: boolean; readonly ranks: boolean },
+): Graph =>
+  remembered(['judgement', stream, rows, hasTeacher, ranks], () => {
     const { x, norm, head } = headInputs(stream, rows);
     const targets = input('targets', 'int32', [rows]);
     const expected = input('expected', 'float32', x.shape);
@@ -171,7 +192,8 @@ const judgementGraph = (stream: StreamConfig, rows: number, hasTeacher: boolean)
       if (!hasTeacher) return { logProbability };
       // sum_v p_v (log p_v - log q_v), with log q_v = z_v - logSumExp
       const kl = add(sub(part(negativeEntropy), dot(normed, part(expected))), logSumExp);
-      return { logProbability, kl, agreement: equal(argMax(logits), part(top1)) };
+      const agreement = equal(argMax(logits), part(top1));
+      return { logProbability, kl, agreement, ...(ranks && { rank: rankOf(part(top1), logits) }) };
     });
   });
 
@@ -194,6 +216,15 @@ export function logitsOf(
   const first = (y: Value): Value => reshape(slice(y, 1, 0, 1), [x.shape[0]!]);
   // log sum_v exp z_v, read off the runtime's fused kernel at one column
   return { normed, logits, logSumExp: sub(first(logits), first(logSoftmax(logits))) };
+}
+
+/** How many logits of each row exceed the one at the row's id: (rows), (rows, vocabulary) -> (rows). */
+function rankOf(ids: Value, logits: Value): Value {
+  const column = [ids.shape[0]!, 1];
+  const own = fused('', 'GatherElements', [logits, reshape(ids, column)], { axis: 1 }, [
+    { dtype: logits.dtype, shape: column },
+  ]);
+  return reduceSum(cast(greater(logits, own), 'float32'), { axes: [1] });
 }
 
 /** Inner product of each row: (rows, n), (rows, n) -> (rows). */

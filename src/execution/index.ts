@@ -5,7 +5,7 @@ export type { Execution, PlacedBlock, WeightSource } from './execution.ts';
 export { embed, forward, namedInputs, runBlock, weightFeeds } from './stream.ts';
 export type { BlockOutput, Windows } from './stream.ts';
 export { judge, nextTokenLogProbabilities, predict, releasePrediction } from './head.ts';
-export type { Judgement, Prediction } from './head.ts';
-export { backward, fisherRoot } from './backward.ts';
+export type { JudgeOptions, Judgement, Prediction } from './head.ts';
+export { descend, type Descent, type DescentPass } from './descent.ts';
 
 export { remember } from './remembered.ts';
