@@ -24,7 +24,11 @@ export function card(history: readonly Checkpoint[], facts: Facts): string {
   const { stream, slots } = architecture;
   const parameters = Object.values(parameterShapes).reduce((sum, shape) => sum + elementCount(shape), 0);
   const tokens = step * facts.tokensPerStep;
-  return `# moby-2m
+  return `---
+license: apache-2.0
+---
+
+# moby-2m
 
 The teacher that every command uses when no \`--model\` is given: a Llama of ${parameters.toLocaleString('en')} parameters
 (${slots.length / 2} layers, hidden ${stream.hidden}, 4 query and 2 KV heads of 32, FFN 384, tied embeddings, ${stream.contextLength} tokens of

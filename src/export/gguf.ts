@@ -28,13 +28,13 @@ import {
 } from '../tensor/index.ts';
 import type { ExportDtype, Exporter, ExportSource, Refusal } from './exporter.ts';
 import {
+  familyOf,
   firstRefusal,
   isGqa,
   isRefusal,
   isSwiglu,
   layersOf,
   uniformBlocks,
-  type Gqa,
   type Layer,
   type PlacedSlot,
 } from './layers.ts';
@@ -126,10 +126,6 @@ function planOf(architecture: Architecture): Plan {
     notes,
   };
 }
-
-/** What a model of such attention alone is called. */
-export const familyOf = ({ qkvBias, qkNorm }: Gqa): string =>
-  qkNorm === true ? 'qwen3' : qkvBias === true ? 'qwen2' : 'llama';
 
 /** Layers in which llama.cpp computes what ours do. */
 function heterogeneousLayers(layers: readonly Layer[]): { fileLayers: FileLayer[]; notes: string[] } {

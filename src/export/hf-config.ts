@@ -1,4 +1,5 @@
 /** `config.json` of a model, in each dialect that Hugging Face folders of such models are written in. */
+import { sameBlock } from '../blocks/index.ts';
 import {
   families,
   widthOfMultiplier,
@@ -7,8 +8,8 @@ import {
   type RopeScaling,
 } from '../model/index.ts';
 import type { ExportDtype, Refusal } from './exporter.ts';
-import { familyOf } from './gguf.ts';
 import {
+  familyOf,
   firstRefusal,
   isGqa,
   isRefusal,
@@ -116,8 +117,8 @@ function plain(): Dialect {
       if (!isGqa(attention)) return { slot: layers[0]!.attention, reason: notAlike };
       const isAlike = ({ kind, block }: PlacedSlot): boolean =>
         kind === 'ffn'
-          ? isSwiglu(block) && same(block, ffn)
-          : isGqa(block) && same(withoutWindow(block), withoutWindow(attention));
+          ? isSwiglu(block) && sameBlock(block, ffn)
+          : isGqa(block) && sameBlock(withoutWindow(block), withoutWindow(attention));
       return (
         firstRefusal(layers, (slot) => (isAlike(slot) ? undefined : notAlike)) ??
         firstRefusal(layers, (slot) =>
@@ -173,9 +174,6 @@ function isWindowKnown({ block }: PlacedSlot, layers: readonly Layer[]): boolean
   const { slidingLayers } = families[plainModel(block, 'llama', first)]!;
   return slidingLayers !== 'all' || windows.every((window) => window === first);
 }
-
-const same = (a: BlockConfig, b: BlockConfig): boolean =>
-  JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
 
 /** Why a block is not one of a Llama's. */
 function notLlama({ kind, block }: PlacedSlot, first: Gqa | undefined): string | undefined {

@@ -51,6 +51,10 @@ export interface Swiglu extends BlockConfig {
 export const isGqa = (block: BlockConfig): block is Gqa => block.kind === 'gqa';
 export const isSwiglu = (block: BlockConfig): block is Swiglu => block.kind === 'swiglu';
 
+/** The family of a model of such attention alone. */
+export const familyOf = ({ qkvBias, qkNorm }: Gqa): string =>
+  qkNorm === true ? 'qwen3' : qkvBias === true ? 'qwen2' : 'llama';
+
 /** The one attention and the one FFN of a model whose layers are all alike; undefined for any other. */
 export function uniformBlocks(layers: readonly Layer[]): { attention: Gqa; ffn: Swiglu } | undefined {
   const [attention, ffn] = [layers[0]?.attention.block, layers[0]?.ffn.block];

@@ -2,7 +2,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { openModel } from '../model/index.ts';
+import { bundledTeacher, openModel } from '../model/index.ts';
 import { readText } from '../tensor/index.ts';
 import { PuzzleError } from '../util/errors.ts';
 import { checkAgainst, parseJson } from '../util/json.ts';
@@ -107,12 +107,13 @@ async function originOf(
   { command, report, teacher }: Run,
   teacherPath: string | undefined,
 ): Promise<{ origin: Origin; teacherFolder: string | undefined }> {
-  const path = teacherPath ?? teacher?.path;
+  const recorded = teacher?.path === 'bundled' ? bundledTeacher : teacher?.path;
+  const path = teacherPath ?? recorded;
   if (path !== undefined && !(await isThere(path))) {
     throw new PuzzleError('file-missing', `The teacher of this run is not at ${path}.`, {
       at: teacherPath === undefined ? 'run.json: teacher: path' : '--teacher',
       value: path,
-      fix: 'Give --teacher PATH: its licence and generation settings are its student’s too.',
+      fix: "Give --teacher PATH: its licence and generation settings are its student's too.",
     });
   }
   const card = path === undefined ? undefined : await readIfPresent(join(path, 'README.md'));

@@ -187,17 +187,19 @@ export const ropeFactorsName = 'rope_freqs.weight';
 const llama3 = { lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContextLength: 8192 };
 
 /**
- * Llama 3 scaling is stored as the divisor of each pair's frequency. The longest wavelength is divided by the scaling
+ * Llama 3 scaling is stored as the divisor of each pair's frequency. That of the longest wavelength gives the scaling
  * factor; the rest must then follow from Llama 3's constants, or the scaling is not one we compute.
  */
 async function readRopeScaling(file: GgufFile, path: string): Promise<RopeScaling | undefined> {
   const stored = file.tensors.get(ropeFactorsName);
   if (stored === undefined) return undefined;
   const { data: divisors } = await stored.load();
-  const factor = divisors.at(-1) ?? 1;
-  const scaling = { factor, ...llama3 };
   const architecture = file.metadata.get('general.architecture')?.value;
   const theta = Number(file.metadata.get(`${String(architecture)}.rope.freq_base`)?.value ?? 10000);
+  const kept = llama3Kept(divisors.length - 1, divisors.length, theta, llama3);
+  // Divisors are float32; what was meant has few digits.
+  const factor = Number(((1 - kept) / (1 / (divisors.at(-1) ?? 1) - kept)).toPrecision(5));
+  const scaling = { factor: Number.isFinite(factor) && factor > 0 ? factor : 1, ...llama3 };
   const expected = llama3Divisors(divisors.length, theta, scaling);
   if (divisors.some((divisor, j) => Math.abs(divisor - expected[j]!) > 1e-3 * expected[j]!)) {
     throw unsupported(
@@ -215,10 +217,15 @@ async function readRopeScaling(file: GgufFile, path: string): Promise<RopeScalin
  * above `highFrequencyFactor` turns per original context, by `factor` below `lowFrequencyFactor`, blended in between.
  */
 export function llama3Divisors(pairs: number, theta: number, scaling: RopeScaling): Float32Array {
-  const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalContextLength } = scaling;
   return Float32Array.from({ length: pairs }, (_, j) => {
-    const turns = (originalContextLength * theta ** (-j / pairs)) / (2 * Math.PI);
-    const kept = Math.min(1, Math.max(0, (turns - low) / (high - low)));
-    return 1 / (kept + (1 - kept) / factor);
+    const kept = llama3Kept(j, pairs, theta, scaling);
+    return 1 / (kept + (1 - kept) / scaling.factor);
   });
+}
+
+/** The share of pair j's frequency that is not divided. */
+function llama3Kept(j: number, pairs: number, theta: number, scaling: Omit<RopeScaling, 'factor'>): number {
+  const { lowFrequencyFactor: low, highFrequencyFactor: high, originalContextLength } = scaling;
+  const turns = (originalContextLength * theta ** (-j / pairs)) / (2 * Math.PI);
+  return Math.min(1, Math.max(0, (turns - low) / (high - low)));
 }

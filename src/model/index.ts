@@ -2,6 +2,7 @@
 export type { Architecture, BlockConfig, RopeScaling, Slot, SlotKind, StreamConfig } from './architecture.ts';
 export { formatArchitecture } from './architecture-file.ts';
 export { readArchitecture } from './read-architecture.ts';
+export { bundledTeacher } from './bundled-model.ts';
 export { openModel } from './open-model.ts';
 export type { Checkpoint, SlotWeights } from './checkpoint.ts';
 export { saveStudent, type StudentWeights } from './save-student.ts';

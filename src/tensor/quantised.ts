@@ -62,7 +62,7 @@ export const q4_0 = blocks(
     const inverse = inverseOf(d);
     const code = (j: number): number =>
       Math.min(15, Math.trunc(Math.fround(Math.fround(source[from + j]! * inverse) + 8.5)));
-    putHalf(d, target, at);
+    putHalf(inverse === 0 ? -0 : d, target, at); // 0 / -8
     for (let j = 0; j < 16; j++) target[at + 2 + j] = code(j) | (code(j + 16) << 4);
   },
 );

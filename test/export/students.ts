@@ -16,7 +16,9 @@ const none: BlockConfig = { kind: 'no-op' };
 const linear: BlockConfig = { kind: 'linear' };
 
 /** Blocks by layer in place of the teacher's; `undefined` keeps it. */
-export type Changes = Readonly<Record<number, readonly [attention?: BlockConfig, ffn?: BlockConfig]>>;
+export type Changes = Readonly<
+  Record<number, readonly [attention: BlockConfig | undefined, ffn?: BlockConfig]>
+>;
 
 /** Every combination of sub-layers that a file may have to express, in the first, the last and inner layers. */
 export function mixtures({ slots }: Architecture): Readonly<Record<string, Changes>> {

@@ -1,4 +1,5 @@
-"""Makes test/tensor/quantised-fixture.json: random blocks of every encoding and what `gguf` decodes them to.
+"""Makes test/tensor/quantised-fixture.json: random blocks of every encoding and what `gguf` decodes them to, and
+encoded-fixture.json: floats and what `gguf` encodes them to.
 
     pip install gguf==0.19.0 && python test/interop/make-quantised-fixture.py
 """
@@ -37,8 +38,24 @@ def main():
             raw = gguf.quants.quantize(floats, kind)
             values = gguf.quants.dequantize(raw, kind).reshape(-1)
         fixture[name] = {"bytes": base64_of(raw), "floats": base64_of(values.astype(numpy.float32))}
-    target = pathlib.Path(__file__).parents[1] / "tensor" / "quantised-fixture.json"
-    target.write_text(json.dumps(fixture, indent=1) + "\n")
+    write("quantised-fixture.json", fixture)
+    # Ordinary weights, small ones, a block of zeros, two largest of opposite signs, one element alone.
+    floats = random.normal(0, 0.1, (8, 32)).astype(numpy.float32)
+    floats[1] *= 1e-3
+    floats[2] = 0
+    floats[3, 5], floats[3, 9] = -0.5, 0.5
+    floats[4] = 0
+    floats[4, 31] = -3
+    encoded = {
+        name: base64_of(gguf.quants.quantize(floats, gguf.GGMLQuantizationType[name]))
+        for name in ["F16", "BF16", "Q8_0", "Q4_0"]
+    }
+    write("encoded-fixture.json", {"floats": base64_of(floats), "encoded": encoded})
+
+
+def write(name, content):
+    target = pathlib.Path(__file__).parents[1] / "tensor" / name
+    target.write_text(json.dumps(content, indent=1) + "\n")
 
 
 main()
