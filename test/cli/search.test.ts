@@ -58,12 +58,20 @@ const jobsOf = async (store: string): Promise<string[]> =>
     .filter((path) => path.endsWith('job.json') && !path.includes('.tmp'))
     .sort();
 
-test('search leaves a proven student in its folder, and the same again without work', async () => {
+test('search leaves a measured student in its folder, and the same again without work', async () => {
   const { code, stdout, stderr } = await search('store');
   expect(stderr).not.toContain('bug');
   expect(code).toBe(0);
   const document = JSON.parse(stdout);
-  expect(document).toMatchObject({ schema: 'puzzle/search-result@1', status: 'optimal' });
+  expect(document).toMatchObject({ schema: 'puzzle/search-result@1', scoring: { method: 'hybrid' } });
+  expect(document.path[0]).toMatchObject({ name: 'sum of scores', accepted: true });
+  // The optimum of the sum, unless another student measured better: then its true gap.
+  const isOther = document.path.some(
+    ({ name, accepted }: { name: string; accepted: boolean }) => accepted && /^(diverse|round)/.test(name),
+  );
+  expect(document.status).toBe(isOther ? 'feasible' : 'optimal');
+  expect(document.objective.gap > 0).toBe(isOther);
+  expect(document.refit.after.value).toBeLessThan(document.refit.before.value);
   expect(document.layers).toHaveLength(8);
   const parameters = document.budgets[0];
   expect(parameters.used).toBeLessThanOrEqual(parameters.limit);
@@ -82,7 +90,9 @@ test('search leaves a proven student in its folder, and the same again without w
       'student',
     ]),
   );
-  expect(await readFile(join(document.results, 'report.md'), 'utf8')).toContain('Proven optimal');
+  const text = await readFile(join(document.results, 'report.md'), 'utf8');
+  expect(text).toContain('## The way to this student');
+  expect(text).toContain('with cross terms');
 
   const before = await jobsOf('store');
   const again = await search('store');
@@ -114,6 +124,10 @@ test('search leaves a proven student in its folder, and the same again without w
   expect(kept.length).toBeLessThan(before.length);
   expect(await jobsOf('killed')).toEqual(before);
   expect(await Promise.all(kept.map(async (job) => (await stat(join(killed, job))).mtimeMs))).toEqual(times);
+
+  const additive = JSON.parse((await search('store', '--no-context', '--no-refit')).stdout);
+  expect(additive).toMatchObject({ status: 'optimal', path: [] });
+  expect(await readFile(join(additive.results, 'report.md'), 'utf8')).toContain('Proven optimal');
 }, 300_000);
 
 test('what cannot be done is refused before anything is computed, with code, place and remedy', async () => {
