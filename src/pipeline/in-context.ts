@@ -1,7 +1,7 @@
 /**
  * Search that is right about the student. The sum of scores is a law of how damages add up that holds only near the
- * teacher; this replaces it by what assembled students measure. First the law: replaced attention costs a factor more
- * beside other replacements, and the factor is whatever makes the best student. Then rounds: the blocks that nearly
+ * teacher; this replaces it by what assembled students measure. First the law of how damages add up: whichever makes the
+ * best student. Then rounds: the blocks that nearly
  * made it are measured in the student itself, the search is solved again with few slots free to change, and the new
  * student stays only where text that took part in no choice says so.
  */
@@ -10,7 +10,9 @@ import { distance, solve, solveDiverse, underLimits, verify } from '../search/in
 import { meanInterval, type Interval } from '../util/interval.ts';
 import type { ReportProgress } from '../util/progress.ts';
 import { replaceOneDamage } from './damages.ts';
+import { attentionFactor, crossTerms, type Law } from './laws.ts';
 import { isLower, openMeasure } from './measure-students.ts';
+import type { Projections } from './one-pass-stage.ts';
 import { scoreStage, type BlockPlace } from './score-stage.ts';
 import { reducedScores } from './short-list.ts';
 import type { Store } from './store.ts';
@@ -33,6 +35,8 @@ export interface ContextInput extends StudentStageInput {
   readonly context: RunText;
   /** Which slots hold attention in the teacher. */
   readonly isAttention: readonly boolean[];
+  /** Of one-pass scores, where there are any. */
+  readonly projections?: Projections;
   readonly scenario: Scenario;
   readonly limits: readonly Limit[];
   readonly solve: SolveOptions;
@@ -60,6 +64,9 @@ export interface ContextOutcome {
 
 /** Factors on replaced attention that are tried. */
 const attentionFactors = [1.5, 2, 2.5, 3, 4];
+
+/** Weights of the cross terms that are tried. */
+const crossTermWeights = [0.5, 1];
 
 /** Diverse solutions tried beside the best under the law, and in how many layers each differs from all before. */
 const [diverseSolutions, diverseLayers] = [3, 3];
@@ -106,7 +113,7 @@ export async function searchInContext(
     report({
       kind: 'stage-started',
       stage,
-      total: attentionFactors.length + diverseSolutions + 1,
+      total: attentionFactors.length + crossTermWeights.length + diverseSolutions + 1,
       unit: 'students',
     });
     path.push({
@@ -117,12 +124,21 @@ export async function searchInContext(
       accepted: true,
     });
 
-    for (const factor of attentionFactors) {
+    const { projections, isAttention } = input;
+    const laws: readonly (() => Law)[] = [
+      ...attentionFactors.map((factor) => () => attentionFactor(factor, isAttention)),
+      // Around the best student so far.
+      ...(projections === undefined
+        ? []
+        : crossTermWeights.map((weight) => () => crossTerms(weight, projections, solution.choice))),
+    ];
+    for (const lawOf of laws) {
       if (isUp()) break;
-      const scaled = withAttentionFactor(input, factor);
+      const law = lawOf();
+      const scaled = law.apply(input.scenario);
       const candidate = await solve(underLimits(scaled, input.limits), input.solve);
       if (candidate.choice.length === 0) continue;
-      const { isBetter } = await consider(`attention x ${factor}`, candidate.choice, candidate.value);
+      const { isBetter } = await consider(law.name, candidate.choice, candidate.value);
       if (isBetter) [scenario, solution] = [scaled, candidate];
     }
 
@@ -168,29 +184,6 @@ export async function searchInContext(
 }
 
 const unfitted = (choice: Choice) => ({ choice, weights: 'library' }) as const;
-
-/** The scenario with all damages of replaced attention times a factor. */
-function withAttentionFactor({ scenario, isAttention }: ContextInput, factor: number): Scenario {
-  const scale = (slot: number): number => (isAttention[slot] ? factor : 1);
-  return {
-    ...scenario,
-    problem: {
-      ...scenario.problem,
-      groups: scenario.problem.groups.map((group, slot) => ({
-        ...group,
-        alternatives: group.alternatives.map((alternative) => ({
-          ...alternative,
-          score: alternative.score * scale(slot),
-        })),
-      })),
-    },
-    ...(scenario.samples && {
-      samples: scenario.samples.map((group, slot) =>
-        group.map((samples) => samples.map((value) => value * scale(slot))),
-      ),
-    }),
-  };
-}
 
 /** A choice that measures better than the proven optimum of the sum: what the sum says of it, with its true gap. */
 function asFeasible(problem: Problem, proven: Solution, choice: Choice): Solution {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import {
   blockShares,
+  conditions,
   headShares,
   measuredProfileSchemaName,
   partKey,
@@ -13,6 +14,7 @@ import {
   type Timed,
   type Workload,
 } from '../hardware/index.ts';
+import { blockParameters } from '../blocks/index.ts';
 import type { BlockConfig, StreamConfig } from '../model/index.ts';
 import { openRuntime, runtimeVersion, type Device } from '../runtime/index.ts';
 import { checkAgainst } from '../util/json.ts';
@@ -20,13 +22,15 @@ import type { ReportProgress } from '../util/progress.ts';
 import { readJobJson, type Store } from './store.ts';
 
 /** Raised when the same part is timed another way. */
-const version = 1;
+const version = 2;
 
 export interface ProfileStageInput {
   readonly stream: StreamConfig;
   readonly alternatives: readonly (readonly BlockConfig[])[];
   /** Formats must be float32: what is timed is. */
   readonly workload: Workload;
+  /** Further batches to time beside the workload's. */
+  readonly otherBatches?: readonly number[];
   readonly device: Device;
   readonly threads: number;
   readonly name: string;
@@ -39,22 +43,29 @@ export async function profileStage(
   report: ReportProgress,
 ): Promise<MeasuredProfile> {
   const { stream, alternatives, workload, device, threads, name } = input;
-  const shares = [
-    ...headShares(workload),
-    ...alternatives.flat().flatMap((config) => blockShares(config, workload)),
-  ];
+  const batches = [...new Set([workload.batch, ...(input.otherBatches ?? [])])];
+  const shares = batches.flatMap((batch) => [
+    ...headShares({ ...workload, batch }),
+    ...alternatives.flat().flatMap((config) => blockShares(config, { ...workload, batch })),
+  ]);
   const parts = new Map<string, Timed>(shares.map(({ timed }) => [partKey(timed, stream), timed]));
   const description = `${device} ${cpus()[0]?.model ?? 'unknown'}`;
   const runtime = await openRuntime({ device, threads });
   const timings: MeasuredProfile['timings'] = [];
+  const modelBytes = 4 * largestParameters(alternatives, stream);
+  const before = conditions();
   report({ kind: 'stage-started', stage: 'profile', total: parts.size, unit: 'parts' });
   try {
     for (const [part, timed] of parts) {
       report({ kind: 'advanced', stage: 'profile', done: timings.length, note: part });
       const job = await store.run(
-        { stage: 'timing', version, inputs: { part, description, threads, runtime: runtimeVersion } },
+        {
+          stage: 'timing',
+          version,
+          inputs: { part, description, threads, modelBytes, runtime: runtimeVersion },
+        },
         async (folder) => {
-          const timing = await timePart(timed, stream, runtime);
+          const timing = await timePart(timed, stream, modelBytes, runtime);
           await writeFile(join(folder, timingFile), `${JSON.stringify({ part, ...timing })}\n`);
         },
       );
@@ -77,11 +88,20 @@ export async function profileStage(
     name,
     device: { kind: device, description, threads },
     runtime: `onnxruntime-node ${runtimeVersion}`,
+    conditions: { before, after: conditions() },
     date: new Date().toISOString().slice(0, 10),
     workload,
+    batches,
     timings,
   };
 }
+
+/** Of the blocks of the largest model of a space: how much of it a processor's caches can hold. */
+const largestParameters = (alternatives: readonly (readonly BlockConfig[])[], stream: StreamConfig): number =>
+  alternatives.reduce(
+    (sum, configs) => sum + Math.max(0, ...configs.map((config) => blockParameters(config, stream))),
+    0,
+  );
 
 const timingFile = 'timing.json';
 const timingSchema = z.strictObject({
@@ -90,4 +110,5 @@ const timingSchema = z.strictObject({
   lowMs: z.number(),
   highMs: z.number(),
   repeats: z.number(),
+  outliers: z.number(),
 });

@@ -233,6 +233,7 @@ export async function searchRun(
         selection: prepared.texts.selection,
         context: measuredWindows(prepared.texts.score),
         isAttention: teacher.checkpoint.architecture.slots.map(({ kind }) => kind === 'attention'),
+        ...(scored.projections && { projections: scored.projections }),
         scenario: scored.scenario,
         limits: scored.limits,
         solve: request.solve,
