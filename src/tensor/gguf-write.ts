@@ -89,43 +89,43 @@ class ByteSink {
   }
 
   uint32(value: number): void {
-    this.#view.setUint32(this.#grow(4), value, true);
+    this.#append(4, (view, at) => view.setUint32(at, value, true));
   }
 
   uint64(value: bigint): void {
-    this.#view.setBigUint64(this.#grow(8), value, true);
+    this.#append(8, (view, at) => view.setBigUint64(at, value, true));
   }
 
   string(value: string): void {
     const bytes = new TextEncoder().encode(value);
     this.uint64(BigInt(bytes.length));
-    this.#buffer.set(bytes, this.#grow(bytes.length));
+    this.#append(bytes.length, (_, at) => this.#buffer.set(bytes, at));
   }
 
   number(type: NumberType, value: number): void {
     switch (type) {
       case 'bool':
       case 'uint8':
-        return this.#view.setUint8(this.#grow(1), value);
+        return this.#append(1, (view, at) => view.setUint8(at, value));
       case 'int8':
-        return this.#view.setInt8(this.#grow(1), value);
+        return this.#append(1, (view, at) => view.setInt8(at, value));
       case 'uint16':
-        return this.#view.setUint16(this.#grow(2), value, true);
+        return this.#append(2, (view, at) => view.setUint16(at, value, true));
       case 'int16':
-        return this.#view.setInt16(this.#grow(2), value, true);
+        return this.#append(2, (view, at) => view.setInt16(at, value, true));
       case 'uint32':
         return this.uint32(value);
       case 'int32':
-        return this.#view.setInt32(this.#grow(4), value, true);
+        return this.#append(4, (view, at) => view.setInt32(at, value, true));
       case 'float32':
-        return this.#view.setFloat32(this.#grow(4), value, true);
+        return this.#append(4, (view, at) => view.setFloat32(at, value, true));
       case 'float64':
-        return this.#view.setFloat64(this.#grow(8), value, true);
+        return this.#append(8, (view, at) => view.setFloat64(at, value, true));
     }
   }
 
-  /** Makes room for `length` bytes at the end and returns where they start. */
-  #grow(length: number): number {
+  /** Makes room for `length` bytes at the end, which may move all to a larger buffer, and only then writes them. */
+  #append(length: number, write: (view: DataView, at: number) => void): void {
     const start = this.#length;
     this.#length += length;
     if (this.#length > this.#buffer.length) {
@@ -133,6 +133,6 @@ class ByteSink {
       larger.set(this.#buffer);
       [this.#buffer, this.#view] = [larger, new DataView(larger.buffer)];
     }
-    return start;
+    write(this.#view, start);
   }
 }

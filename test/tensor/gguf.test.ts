@@ -50,6 +50,21 @@ test('what is written is read back', async () => {
   );
 });
 
+test('headers of any length', async () => {
+  // Around 64 KiB, where the writer's buffer first grows, at every place of an item.
+  for (const length of [65_300, 65_301, 65_302, 65_303, 65_304, 65_305, 65_306, 65_307, 200_000]) {
+    const long = new Map<string, GgufValue>([
+      ['general.name', { type: 'string', value: 'x'.repeat(length) }],
+      ['many', { type: 'array', items: 'int32', value: Array.from({ length: 60 }, (_, i) => i - 30) }],
+      ...metadata,
+    ]);
+    await writeGguf(path, long, []);
+    const file = await openGguf(path);
+    expect(file.metadata).toEqual(long);
+    await file.close();
+  }
+});
+
 const sample = [
   inMemory('a', float32(Float32Array.of(1, 2, 3, 4, 5, 6), [2, 3])),
   inMemory('b', float32(Float32Array.of(-1, 0.5), [2]), 'F16'),
