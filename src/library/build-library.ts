@@ -1,4 +1,5 @@
 /** Library: every alternative of every slot, started from the teacher, fitted in closed form, distilled, judged. */
+import type { Matrix } from '../algebra/index.ts';
 import {
   blockOf,
   contributions,
@@ -65,6 +66,8 @@ export interface LibraryOptions {
   readonly chunkTokens: number;
   /** How much a token of the calibration text counts in closed forms; all alike by default. */
   readonly tokenWeights?: TokenWeights;
+  /** Tokens of the calibration text whose backward pass says which outputs matter; 0, the default, takes all as alike. */
+  readonly sensitivityTokens?: number;
   /**
    * Whether the paper's start is judged beside every closed form, as it is by default; else only where a closed form
    * is not finite. It costs passes over the validation text, many times the closed forms of a fine space.
@@ -89,6 +92,7 @@ export const defaultLibraryOptions: LibraryOptions = {
     swiglu: { ...distilDefaults, steps: 16 },
   },
   chunkTokens: 4096,
+  sensitivityTokens: 6144,
 };
 
 /** For spaces of dozens of alternatives a slot. */
@@ -96,6 +100,7 @@ export const closedFormOptions: LibraryOptions = {
   ranking: 'elimination',
   distil: {},
   chunkTokens: 4096,
+  sensitivityTokens: 6144,
   comparePaper: false,
 };
 
@@ -107,6 +112,8 @@ export interface LibraryJob {
   /** Text that takes part in no fit. */
   readonly validation: TokenWindows;
   readonly options?: LibraryOptions;
+  /** How much each direction of a slot's output matters, from `sensitivities`; all alike if absent. */
+  readonly sensitivity?: (slot: number) => Promise<Matrix>;
   /** Slots whose library is there already: the teacher's stream passes them, nothing else happens. */
   readonly finished?: ReadonlySet<number>;
   readonly report?: ReportProgress;
@@ -153,7 +160,8 @@ export async function* buildLibrary(job: LibraryJob): AsyncGenerator<SlotLibrary
       requireFinite(teacher, slot, passes);
       // The slot before was solved while the teacher went on.
       if (begun) yield await ended(begun);
-      begun = await beginSlot(teacher, slot, alternatives[slot]!, passes, options);
+      const sensitivity = await job.sensitivity?.(slot);
+      begun = await beginSlot(teacher, slot, alternatives[slot]!, passes, options, sensitivity);
       if (begun.needsStream) yield await ended(begun);
       calibration = await advance(teacher, passes.calibration.chunks);
       validation = await advance(teacher, passes.validation.chunks);
@@ -236,6 +244,7 @@ async function beginSlot(
   alternatives: readonly BlockConfig[],
   passes: Passes,
   options: LibraryOptions,
+  sensitivity: Matrix | undefined,
 ): Promise<BegunSlot> {
   const { calibration, validation } = passes;
   const { config: own } = model.blocks[slot]!;
@@ -254,6 +263,7 @@ async function beginSlot(
     ranking: options.ranking,
     ...(gram && { gram }),
     ...(inputs && { inputs: { gram: inputs.gram, cross: inputs.cross } }),
+    ...(sensitivity && { sensitivity }),
   });
   solving.catch(() => {}); // whoever finishes the slot sees it
   const judge = await openJudge(model, teacher.weights[blockOf(own).output!]!, validation);

@@ -5,6 +5,7 @@ import type { BlockConfig } from '../model/architecture.ts';
 import { float32, type Tensor } from '../tensor/tensor.ts';
 import { ridge, type Moments } from './least-squares.ts';
 import { narrow, type Ranking } from './narrowing.ts';
+import { intoMetric, outOfMetric, outputMetric, type OutputMetric } from './output-metric.ts';
 
 export interface SlotProblem {
   readonly teacher: TeacherBlock;
@@ -14,6 +15,8 @@ export interface SlotProblem {
   readonly gram?: Matrix;
   /** The teacher's outputs on its normalised inputs; for linear maps. */
   readonly inputs?: Pick<Moments, 'gram' | 'cross'>;
+  /** What the output's directions matter (hidden, hidden); all alike if absent. */
+  readonly sensitivity?: Matrix;
 }
 
 export interface ClosedForm {
@@ -34,21 +37,29 @@ export function closedForms(problem: SlotProblem): readonly (ClosedForm | undefi
   const { teacher, alternatives } = problem;
   const of = (source: 'features' | 'inputs'): readonly BlockConfig[] =>
     alternatives.filter((config) => sourceOf(config, teacher.config) === source);
-  const solved = new Map([...narrowed(problem, of('features')), ...linearMaps(problem, of('inputs'))]);
+  const metric = problem.sensitivity && outputMetric(problem.sensitivity);
+  const solved = new Map([
+    ...narrowed(problem, of('features'), metric),
+    ...linearMaps(problem, of('inputs'), metric),
+  ]);
   return alternatives.map((config) => solved.get(config));
 }
 
 type Solved = readonly (readonly [BlockConfig, ClosedForm])[];
 
 /** All parts of the teacher's block from one factorisation of its features' Gram matrix. */
-function narrowed({ teacher, ranking, gram }: SlotProblem, configs: readonly BlockConfig[]): Solved {
+function narrowed(
+  { teacher, ranking, gram }: SlotProblem,
+  configs: readonly BlockConfig[],
+  metric: OutputMetric | undefined,
+): Solved {
   if (configs.length === 0 || gram === undefined) return [];
   const { config, weights } = teacher;
   const { output, selectChannels } = blockOf(config);
   const parts = configs.map((narrower) => blockOf(narrower).narrowing!(narrower, config)!);
   const features = {
     grid: parts[0]!.from,
-    map: toMatrix(weights[output!]!), // (hidden, features)
+    map: intoMetric(metric, toMatrix(weights[output!]!)), // (hidden, features)
     gram,
     contributions: contributions(teacher, weights[output!]!),
   };
@@ -61,7 +72,10 @@ function narrowed({ teacher, ranking, gram }: SlotProblem, configs: readonly Blo
     const { channels, map } = kept[i]!;
     return [
       narrower,
-      { weights: { ...selectChannels!(teacher, channels), [output!]: toTensor(map) }, channels },
+      {
+        weights: { ...selectChannels!(teacher, channels), [output!]: toTensor(outOfMetric(metric, map)) },
+        channels,
+      },
     ];
   });
 }
@@ -69,21 +83,27 @@ function narrowed({ teacher, ranking, gram }: SlotProblem, configs: readonly Blo
 /**
  * All linear maps from one ridge solution W = C A^-1, C = sum y x^T, A the damped Gram matrix of the inputs. What a map
  * M loses against it is tr((W - M) A (W - M)^T), so the best of rank r is U U^T W with U the r leading eigenvectors
- * of W A W^T = C W^T (reduced-rank regression, Izenman 1975).
+ * of W A W^T = C W^T (reduced-rank regression, Izenman 1975), in the metric of the outputs.
  */
-function linearMaps({ teacher, inputs }: SlotProblem, configs: readonly BlockConfig[]): Solved {
+function linearMaps(
+  { teacher, inputs }: SlotProblem,
+  configs: readonly BlockConfig[],
+  metric: OutputMetric | undefined,
+): Solved {
   if (configs.length === 0 || inputs === undefined) return [];
   const w = ridge(inputs); // (hidden, hidden)
   const ranks = configs.map((config) => blockOf(config).linearMap!.rank?.(config));
   const most = Math.max(0, ...ranks.map((rank) => rank ?? 0));
-  const factors = most === 0 ? undefined : leadingFactors(w, inputs.cross, most);
+  const factors =
+    most === 0 ? undefined : leadingFactors(intoMetric(metric, w), intoMetric(metric, inputs.cross), most);
   return configs.map((config, i) => {
     const { linearMap } = blockOf(config);
     const norm = { ...teacher.weights['norm']!, data: teacher.weights['norm']!.data.slice() };
     const rank = ranks[i];
     if (rank === undefined) return [config, { weights: linearMap!.weights(norm, toTensor(w)) }];
     const { basis, reduced } = factors!;
-    const expand = toTensor(transpose(block(basis, 0, 0, rank, basis.columns))); // (hidden, rank)
+    const leading = transpose(block(basis, 0, 0, rank, basis.columns)); // (hidden, rank)
+    const expand = toTensor(outOfMetric(metric, leading));
     const reduce = toTensor(block(reduced, 0, 0, rank, reduced.columns)); // (rank, hidden)
     return [config, { weights: linearMap!.weights(norm, expand, reduce) }];
   });

@@ -14,3 +14,4 @@ export type { Ranking } from './narrowing.ts';
 export type { TokenWeights } from './statistics.ts';
 export type { DistilOptions } from './distil.ts';
 export { defaultRefitOptions, refitStudent, type RefitOptions } from './refit.ts';
+export { sensitivities, type SlotSensitivity } from './sensitivity.ts';

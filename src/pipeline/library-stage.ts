@@ -10,6 +10,7 @@ import type { Json } from '../util/hash.ts';
 import { checkAgainst } from '../util/json.ts';
 import type { ReportProgress } from '../util/progress.ts';
 import { loadWeights, storedWeights, writeWeights } from './block-file.ts';
+import { sensitivityStage } from './sensitivity-stage.ts';
 import { readJobJson, type FinishedJob, type JobDescription, type Store } from './store.ts';
 import type { Teacher } from './teacher.ts';
 import type { RunTexts } from './texts.ts';
@@ -55,8 +56,10 @@ export async function libraryStage(
   );
   const finished = new Set(missing.flatMap((configs, slot) => (configs.length === 0 ? [slot] : [])));
   if (finished.size < alternatives.length) {
+    const sensitivity = await sensitivityStage(input, store, report);
     const slots = buildLibrary({
       teacher: await teacher.execution(),
+      ...(sensitivity && { sensitivity }),
       alternatives: missing,
       calibration: texts.calibration,
       validation: texts.validation,
@@ -99,6 +102,7 @@ function describeJobs({ teacher, texts, options, device }: LibraryStageInput): J
         config,
         ranking: options.ranking,
         tokenWeights: options.tokenWeights ?? 'none',
+        sensitivityTokens: options.sensitivityTokens ?? 0,
         distil: (options.distil[config.kind] ?? null) as unknown as Json,
       },
     }),

@@ -106,7 +106,7 @@ const largestParameters = (alternatives: readonly (readonly BlockConfig[])[], st
 const timingFile = 'timing.json';
 const timingSchema = z.strictObject({
   part: z.string(),
-  medianMs: z.number(),
+  ms: z.number(),
   lowMs: z.number(),
   highMs: z.number(),
   repeats: z.number(),
