@@ -11,6 +11,7 @@ import {
 import {
   assemble,
   buildLibrary,
+  closedFormOptions,
   defaultLibraryOptions,
   paperInitialisation,
   type LibraryJob,
@@ -19,13 +20,15 @@ import {
 } from '../../src/library/index.ts';
 import { distil, lossOf } from '../../src/library/distil.ts';
 import { moments, normalisedMse, teacherPass, type TeacherPass } from '../../src/library/statistics.ts';
-import { embedWindows, residentsOf } from '../../src/library/teacher-stream.ts';
+import { embedWindows, residentsOf, skip } from '../../src/library/teacher-stream.ts';
+import { toMatrix } from '../../src/library/closed-form.ts';
+import { normalisedError } from '../../src/library/least-squares.ts';
 import type { BlockConfig, TokenWindows } from '../../src/model/index.ts';
 import { openRuntime, type Runtime } from '../../src/runtime/index.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { seededRandom } from '../../src/util/random.ts';
 import { uniformArchitecture } from '../blocks/architectures.ts';
-import { open, randomSource } from '../execution/small-model.ts';
+import { mixed, open, randomSource } from '../execution/small-model.ts';
 
 const architecture = uniformArchitecture({
   layers: 2,
@@ -242,6 +245,229 @@ describe('library', () => {
     });
     await releaseBlock(broken, placed);
     await closeExecution(broken);
+  });
+});
+
+describe('closed forms of a fine space', () => {
+  const attention = architecture.slots[0]!.block;
+  const ffn = architecture.slots[1]!.block;
+  const fine: readonly (readonly BlockConfig[])[] = architecture.slots.map(({ kind }) =>
+    kind === 'attention'
+      ? [
+          attention,
+          { ...attention, heads: 2 },
+          { ...attention, heads: 2, kvHeads: 1 },
+          { ...attention, heads: 1, kvHeads: 1 },
+          { ...attention, kvHeads: 1 },
+          { kind: 'linear' },
+          ...[16, 9, 4, 1].map((rank) => ({ kind: 'low-rank', rank })),
+          { kind: 'no-op' },
+        ]
+      : [
+          ffn,
+          ...[23, 18, 9, 2].map((width) => ({ ...ffn, width })),
+          { kind: 'linear' },
+          ...[16, 5].map((rank) => ({ kind: 'low-rank', rank })),
+        ],
+  );
+  const parts = { alternatives: fine, options: { ...closedFormOptions, chunkTokens } };
+
+  /** Normalised MSE of blocks on windows, all tokens run through them. */
+  async function measured(
+    slot: number,
+    blocks: SlotLibrary['blocks'],
+    windows: TokenWindows,
+  ): Promise<number[]> {
+    let states = await embedWindows(teacher, windows, chunkTokens);
+    for (let before = 0; before < slot; before++) states = await skip(teacher, before, states);
+    const pass = await teacherPass(teacher, teacher.blocks[slot]!, states, {
+      features: false,
+      inputs: false,
+      weights: 'none',
+    });
+    const losses: number[] = [];
+    for (const { record, weights } of blocks)
+      if (record.kept !== 'none') losses.push(await lossOf(teacher, record.config, weights, pass));
+    await runtime.release(...pass.chunks.flatMap(residentsOf));
+    return losses;
+  }
+
+  test('losses from second moments are those of running every block on the text', async () => {
+    for (const slot of await libraryOf(parts)) {
+      const run = await measured(slot.slot, slot.blocks, validation);
+      const recorded = slot.blocks.flatMap(({ record }) => (record.kept === 'none' ? [] : [record.losses]));
+      recorded.forEach(({ closedForm, kept, paper }, i) => {
+        expect([closedForm, paper]).toEqual([kept, undefined]);
+        expect(Math.abs(kept - run[i]!)).toBeLessThan(1e-5);
+      });
+    }
+  });
+
+  test('wider, more heads and higher ranks fit the calibration text better; full rank is the linear block', async () => {
+    const [attentionSlot, ffnSlot] = await libraryOf({ ...parts, validation: calibration });
+    const lossesOf = ({ blocks }: SlotLibrary, wanted: (config: BlockConfig) => boolean): number[] =>
+      blocks.filter(({ record }) => wanted(record.config)).map(({ record }) => record.losses.kept);
+    const rising = (losses: readonly number[]): void =>
+      losses.slice(1).forEach((loss, i) => expect(loss).toBeGreaterThan(losses[i]!));
+    for (const slot of [attentionSlot!, ffnSlot!]) {
+      const ranks = lossesOf(slot, ({ kind }) => kind === 'low-rank');
+      rising(ranks);
+      expect(Math.abs(ranks[0]! - lossesOf(slot, ({ kind }) => kind === 'linear')[0]!)).toBeLessThan(1e-5);
+    }
+    rising(lossesOf(ffnSlot!, ({ kind }) => kind === 'swiglu'));
+    const heads = lossesOf(attentionSlot!, (config) => Number(config['heads']) < 4);
+    expect(heads[2]).toBeGreaterThan(Math.max(heads[0]!, heads[1]!));
+    expect(Math.max(...heads)).toBeLessThan(1);
+  });
+
+  test('going on after finished slots ends the same, though slots are solved while the teacher goes on', async () => {
+    const whole = await libraryOf(parts);
+    expect(whole.map(({ slot }) => slot)).toEqual([0, 1, 2, 3]);
+    expect(await libraryOf({ ...parts, finished: new Set([0, 2]) })).toEqual([whole[1], whole[3]]);
+    for await (const { slot } of buildLibrary({ ...job, ...parts, teacher })) if (slot === 1) break;
+    expect(runtime.residents).toBe(before);
+  });
+
+  test('every ranking gives the blocks, elimination the best', async () => {
+    const losses = async (ranking: LibraryOptions['ranking']): Promise<number[]> => {
+      const options = { ...parts.options, ranking };
+      const only = { ...parts, options, validation: calibration, finished: new Set([0, 2, 3]) };
+      const [slot] = await libraryOf(only);
+      return slot!.blocks.slice(1, 5).map(({ record }) => record.losses.kept);
+    };
+    const eliminated = await losses('elimination');
+    for (const ranking of ['contribution', 'iterative-contribution'] as const)
+      (await losses(ranking)).forEach((loss, i) => expect(eliminated[i]).toBeLessThan(loss + 1e-6));
+  });
+
+  test('tokens weighted by the stream: the weighted error of the fit falls, its moments are those of the host', async () => {
+    const wanted = { features: false, inputs: true, weights: 'stream' } as const;
+    const states = await embedWindows(teacher, calibration, chunkTokens);
+    const pass = await teacherPass(teacher, teacher.blocks[0]!, states, wanted);
+    const windows = { batch: calibration.count, tokens: calibration.window };
+    const x = await embed(teacher, calibration.ids, windows);
+    const made = await runBlock(teacher, teacher.blocks[0]!, x, windows, ['normed', 'delta', 'stream']);
+    const [normed, delta, after] = await Promise.all(
+      ([made.normed, made.delta, made.stream] as const).map(async (resident) =>
+        Float64Array.from((await runtime.download(resident)).data as Float32Array),
+      ),
+    );
+    await runtime.release(x, ...Object.values(made), ...pass.chunks.flatMap(residentsOf));
+    const rows = calibration.ids.length;
+    const weights = Array.from({ length: rows }, (_, r) => {
+      const mean = after!.subarray(r * 16, (r + 1) * 16).reduce((sum, value) => sum + value ** 2, 0) / 16;
+      return 1 / (mean + architecture.stream.normEpsilon);
+    });
+    const meanWeight = weights.reduce((a, b) => a + b) / rows;
+    const scaled = (values: Float64Array): Float64Array =>
+      values.map((value, i) => value * Math.sqrt(weights[Math.floor(i / 16)]! / meanWeight));
+    expectClose(pass.inputs!.gram.data, outer(scaled(normed!), scaled(normed!), rows));
+    expectClose(pass.inputs!.cross.data, outer(scaled(delta!), scaled(normed!), rows));
+    const [plain, weighted] = await Promise.all(
+      (['none', 'stream'] as const).map(async (tokenWeights) => {
+        const options = { ...parts.options, tokenWeights };
+        const [slot] = await libraryOf({ ...parts, options, finished: new Set([1, 2, 3]) });
+        return toMatrix(
+          slot!.blocks.find(({ record }) => record.config.kind === 'linear')!.weights['linear']!,
+        );
+      }),
+    );
+    expect(normalisedError(pass.inputs!, weighted!)).toBeLessThan(normalisedError(pass.inputs!, plain!));
+  });
+});
+
+describe('teachers in a bad way', () => {
+  const only = (slot: number): ReadonlySet<number> => new Set([0, 1, 2, 3].filter((other) => other !== slot));
+  const fine = (slot: number): readonly (readonly BlockConfig[])[] => {
+    const { block, kind } = architecture.slots[slot]!;
+    const parts =
+      kind === 'ffn'
+        ? [{ ...block, width: 12 }]
+        : [
+            { ...block, heads: 2 },
+            { ...block, kvHeads: 1 },
+          ];
+    return architecture.slots.map((_, s) =>
+      s === slot
+        ? [...parts, { kind: 'linear' }, { kind: 'low-rank', rank: 3 }]
+        : [architecture.slots[s]!.block],
+    );
+  };
+
+  /** The library of one slot of a teacher whose weights there were changed. */
+  async function libraryWith(
+    slot: number,
+    change: (weights: Weights<Tensor<'float32'>>) => void,
+    count = 13,
+  ): Promise<SlotLibrary> {
+    const weights = await randomSource(architecture, 3).blockWeights(slot);
+    change(weights);
+    const placed = await placeBlock(teacher, architecture.slots[slot]!.block, weights);
+    try {
+      const [library] = await libraryOf({
+        teacher: { ...teacher, blocks: teacher.blocks.with(slot, placed) },
+        alternatives: fine(slot),
+        calibration: text(1, count),
+        finished: only(slot),
+        options: { ...closedFormOptions, chunkTokens },
+      });
+      return library!;
+    } finally {
+      await releaseBlock(teacher, placed);
+    }
+  }
+
+  const expectFinite = ({ blocks }: SlotLibrary): void => {
+    for (const { record, weights } of blocks) {
+      expect(Number.isFinite(record.losses.kept)).toBe(true);
+      for (const { data } of Object.values(weights)) expect(data.every(Number.isFinite)).toBe(true);
+    }
+  };
+
+  const zero =
+    (name: string, count = Infinity) =>
+    (weights: Weights<Tensor<'float32'>>): void => {
+      weights[name]!.data.fill(0, 0, count);
+    };
+  const twin = ({ up, gate }: Weights<Tensor<'float32'>>): void => {
+    for (const { data } of [up!, gate!]) data.copyWithin(0, 16, 32);
+  };
+  test.each([
+    ['dead channels', 1, zero('up', 3 * 16), 13],
+    ['fewer tokens than channels', 1, zero('up', 0), 1],
+    ['fewer tokens than head channels', 0, zero('q', 0), 1],
+    ['one channel twice', 1, twin, 13],
+    ['an FFN whose features are zero', 1, zero('up'), 13],
+    ['an FFN whose output is zero', 1, zero('down'), 13],
+    ['attention whose output is zero', 0, zero('o'), 13],
+    ['attention whose values are zero', 0, zero('v'), 13],
+  ] as const)('%s: finite blocks', async (_, slot, change, count) => {
+    expectFinite(await libraryWith(slot, change, count));
+  });
+
+  test('features too large for their squares are told where', async () => {
+    const huge = (w: Weights<Tensor<'float32'>>): void => {
+      w['up']!.data.fill(1e25);
+      w['down']!.data.fill(1e-30);
+    };
+    await expect(libraryWith(1, huge)).rejects.toMatchObject({
+      code: 'file-invalid',
+      context: { at: 'layer 0, ffn' },
+    });
+  });
+
+  test('a teacher without a block in some slot: nothing is what may stand there', async () => {
+    const sparse = await open(mixed, 3, runtime);
+    const slots = await libraryOf({
+      teacher: sparse,
+      alternatives: mixed.slots.map(({ block }) => [block]),
+      options: { ...closedFormOptions, chunkTokens },
+    });
+    expect(slots[4]!.blocks.map(({ record }) => record)).toEqual([
+      { config: { kind: 'no-op' }, kept: 'none', losses: { kept: 0 }, steps: 0 },
+    ]);
+    expect(slots).toHaveLength(8);
+    await closeExecution(sparse);
   });
 });
 
