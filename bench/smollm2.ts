@@ -6,7 +6,7 @@
 import { mkdir } from 'node:fs/promises';
 import { terminalProgress } from '../src/cli/terminal-progress.ts';
 import type { Evaluation } from '../src/evaluate/index.ts';
-import { defaultLibraryOptions } from '../src/library/index.ts';
+import { closedFormOptions } from '../src/library/index.ts';
 import { openStore, searchRun } from '../src/pipeline/index.ts';
 import { writeFileAtomically } from '../src/util/atomic-file.ts';
 import { machine } from './machine.ts';
@@ -38,7 +38,7 @@ const stageStart = new Map<string, number>();
 const rows: string[][] = [];
 const results: unknown[] = [];
 try {
-  const prepared = await prepareSmolLM2(teacher, space, { ...defaultLibraryOptions, distil: {} });
+  const prepared = await prepareSmolLM2(teacher, space, closedFormOptions);
   const alternatives = prepared.alternatives.reduce((sum, group) => sum + group.length - 1, 0);
   for (const factor of [0.75, 0.9, 0.8, 0.6]) {
     const before = performance.now();

@@ -92,6 +92,7 @@ export const defaultLibraryOptions: LibraryOptions = {
     swiglu: { ...distilDefaults, steps: 16 },
   },
   chunkTokens: 4096,
+  tokenWeights: 'stream',
   sensitivityTokens: 6144,
 };
 
@@ -100,6 +101,7 @@ export const closedFormOptions: LibraryOptions = {
   ranking: 'elimination',
   distil: {},
   chunkTokens: 4096,
+  tokenWeights: 'stream',
   sensitivityTokens: 6144,
   comparePaper: false,
 };
