@@ -1,5 +1,5 @@
 /** Option groups that several commands share, so that a flag means the same everywhere. */
-import type { Options } from 'yargs';
+import type { Argv, Options } from 'yargs';
 import { PuzzleError } from '../util/errors.ts';
 
 export const modelOption = {
@@ -81,6 +81,16 @@ export const deviceOptions = {
   },
   threads: { type: 'number', describe: 'CPU threads (default: all cores)' },
 } as const satisfies Record<string, Options>;
+
+/** Lets the named options be given several times; of all others the last counts, as in every command. */
+export const repeatable = <T>(yargs: Argv<T>, names: readonly (keyof T & string)[]): Argv<T> =>
+  yargs.parserConfiguration({ 'duplicate-arguments-array': true }).middleware((args) => {
+    const values: Record<string, unknown> = args;
+    for (const [name, value] of Object.entries(values)) {
+      if (Array.isArray(value) && name !== '_' && !names.includes(name as keyof T & string))
+        values[name] = value.at(-1);
+    }
+  }, true);
 
 /** A whole number within limits; yargs passes NaN for text. Throws `bad-usage` naming the flag. */
 export function wholeNumber(value: number, flag: string, least = 1, most = Number.MAX_SAFE_INTEGER): number {

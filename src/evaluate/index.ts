@@ -1,4 +1,5 @@
-/** How good a model is: perplexity, KL and agreement with a teacher, accuracy on minimal pairs. */
+/** How good a model is: perplexity, KL and agreement with a teacher, accuracy on minimal pairs and multiple choice. */
+export { evaluateChoices, parseChoices, type ChoicesResult, type Question } from './choices.ts';
 export {
   evaluate,
   predictText,

@@ -21,6 +21,22 @@ export function meanInterval(samples: ArrayLike<number>): Interval {
   return { value, low: value - half, high: value + half };
 }
 
+/**
+ * Of the mean over samples that come in groups and are independent between groups only; groups count by their size.
+ * The mean is a ratio of sums, its variance that of the groups' residuals (Cochran, Sampling Techniques, sec. 6.3).
+ * A single group has nothing else to go by than its samples.
+ */
+export function groupedMeanInterval(groups: readonly ArrayLike<number>[]): Interval {
+  if (groups.length < 2) return meanInterval(groups[0] ?? []);
+  const sums = groups.map((group) => Array.from(group).reduce((sum, sample) => sum + sample, 0));
+  const count = groups.reduce((sum, { length }) => sum + length, 0);
+  const value = sums.reduce((sum, part) => sum + part, 0) / count;
+  const squares = sums.reduce((sum, part, i) => sum + (part - value * groups[i]!.length) ** 2, 0);
+  const variance = (groups.length / (groups.length - 1)) * (squares / count ** 2);
+  const half = studentT95(groups.length - 1) * Math.sqrt(variance);
+  return { value, low: value - half, high: value + half };
+}
+
 /** Of a share of `count` independent trials (Wilson, JASA 22, 1927). */
 export function shareInterval(successes: number, count: number): Interval {
   const value = successes / count;

@@ -1,9 +1,16 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { evaluate, evaluatePairs, parsePairs } from '../../src/evaluate/index.ts';
+import {
+  evaluate,
+  evaluateChoices,
+  evaluatePairs,
+  parseChoices,
+  parsePairs,
+} from '../../src/evaluate/index.ts';
 import { closeExecution } from '../../src/execution/index.ts';
 import { openRuntime, type Runtime } from '../../src/runtime/index.ts';
 import { meanInterval } from '../../src/util/interval.ts';
 import { seededRandom } from '../../src/util/random.ts';
+import { uniformArchitecture } from '../blocks/architectures.ts';
 import { mixed, open, randomSource, referenceForward } from '../execution/small-model.ts';
 
 let runtime: Runtime;
@@ -129,5 +136,157 @@ test('pairs are read line by line, other fields ignored, faults named', () => {
   ]);
   expect(() => parsePairs(`${line}\n{"sentence_good": "A"}`, 'p.jsonl')).toThrow(/line 2.*sentence_bad/);
   expect(() => parsePairs(`${line}\n{"sentence`, 'p.jsonl')).toThrow(/JSON/);
-  expect(() => parsePairs('\n', 'p.jsonl')).toThrow(/no pairs/);
+  expect(() => parsePairs('\n', 'p.jsonl')).toThrow(/no lines/);
+});
+
+test('windows that overlap predict every token but the first once, from what their window shows', async () => {
+  const [window, stride] = [12, 5];
+  const model = await open(mixed, 1, runtime);
+  const found = await evaluate(model, ids, { window, stride, tokens: 30 });
+  const starts = [0, 5, 10, 15]; // 15 + 12 = 27 tokens; the next window would end at 32
+  const groups: number[][] = [];
+  for (const start of starts) {
+    const tokens = Array.from(ids.slice(start, start + window));
+    const { logProbabilities } = await referenceForward(randomSource(mixed, 1), tokens);
+    const from = start === 0 ? 1 : window - stride;
+    groups.push(tokens.slice(from).map((token, t) => -logProbabilities[from + t - 1]![token]!));
+  }
+  expect(found.tokens).toBe(27);
+  expect(groups.flat().length).toBe(26);
+  expect(Math.log(found.perplexity.value)).toBeCloseTo(mean(groups.flat()), 4);
+  expect(found.perplexity.low).toBeLessThan(found.perplexity.value);
+  for (const wrong of [0, 13, 2.5])
+    await expect(evaluate(model, ids, { window, stride: wrong })).rejects.toMatchObject({
+      code: 'bad-usage',
+      context: { at: '--stride', value: wrong },
+    });
+  await closeExecution(model);
+});
+
+test('per byte: the same likelihood shared among the bytes that were predicted', async () => {
+  const model = await open(mixed, 1, runtime);
+  const decode = (tokens: Iterable<number>): string => [...tokens].map((id) => 'aé€'[id % 3]).join('');
+  for (const { window, stride } of [
+    { window: 10, stride: 10 },
+    { window: 20, stride: 6 },
+  ]) {
+    const { bytes, perplexity, perplexityPerByte, tokens } = await evaluate(model, ids, {
+      window,
+      stride,
+      decode,
+    });
+    const predicted = Array.from(ids.slice(0, tokens)).filter((_, i) =>
+      stride < window ? i > 0 : i % window > 0,
+    );
+    expect(bytes).toBe(Buffer.byteLength(decode(predicted)));
+    for (const bound of ['value', 'low', 'high'] as const)
+      expect(Math.log(perplexityPerByte![bound])).toBeCloseTo(
+        (Math.log(perplexity[bound]) * predicted.length) / bytes!,
+        6,
+      );
+  }
+  await closeExecution(model);
+});
+
+test("the teacher's likeliest token among the model's five and ten likeliest", async () => {
+  const [model, teacher] = [await open(mixed, 1, runtime), await open(mixed, 2, runtime)];
+  const found = await evaluate(model, ids, { window: 25, teacher, ranks: true });
+  const [q, p] = [await reference(1, 25, 4), await reference(2, 25, 4)];
+  const shareWithin = (k: number): number =>
+    mean(
+      p.flatMap((rows, w) =>
+        rows.map((row, t) => {
+          const own = q[w]![t]!;
+          return Number(own.filter((value) => value > own[likeliest(row)]!).length < k);
+        }),
+      ),
+    );
+  expect(found.top1Agreement!.value).toBeCloseTo(shareWithin(1), 10);
+  expect(found.top5Agreement!.value).toBeCloseTo(shareWithin(5), 10);
+  expect(found.top10Agreement!.value).toBeCloseTo(shareWithin(10), 10);
+  expect(found.top10Agreement!.high).toBeGreaterThan(found.top1Agreement!.low);
+  await closeExecution(model);
+  await closeExecution(teacher);
+});
+
+test('KL from a teacher of another width', async () => {
+  const wide = uniformArchitecture({
+    layers: 1,
+    hidden: 24,
+    vocabularySize: mixed.stream.vocabularySize,
+    attention: { kind: 'gqa', heads: 3, kvHeads: 3, headDim: 8 },
+    ffn: { kind: 'no-op' },
+  });
+  const [model, teacher] = [await open(mixed, 1, runtime), await open(wide, 2, runtime)];
+  const { kl } = await evaluate(model, ids, { window: 20, tokens: 20, teacher });
+  const rowsOf = async (source: ReturnType<typeof randomSource>): Promise<number[][]> =>
+    (await referenceForward(source, Array.from(ids.slice(0, 20)))).logProbabilities.slice(0, -1);
+  const [q, p] = [await rowsOf(randomSource(mixed, 1)), await rowsOf(randomSource(wide, 2))];
+  const expected = p.map((row, t) => row.reduce((sum, log, v) => sum + Math.exp(log) * (log - q[t]![v]!), 0));
+  expect(kl!.value).toBeCloseTo(mean(expected), 3);
+  await closeExecution(model);
+  await closeExecution(teacher);
+});
+
+test('multiple choice: the ending of the largest log-likelihood after its context, plain and per byte', async () => {
+  const model = await open(mixed, 1, runtime);
+  const word = (): string =>
+    String.fromCharCode(...Array.from({ length: 1 + random.integer(12) }, () => 97 + random.integer(26)));
+  const questions = Array.from({ length: 25 }, () => {
+    const endings = Array.from({ length: 2 + random.integer(3) }, word);
+    return { context: word(), endings, label: random.integer(endings.length) };
+  });
+  const letters = (text: string): Int32Array => Int32Array.from(encode(text));
+  const right = { plain: 0, normalised: 0 };
+  for (const { context, endings, label } of questions) {
+    const likelihoods: number[] = [];
+    for (const ending of endings) {
+      const tokens = encode(`${context} ${ending}`);
+      const { logProbabilities } = await referenceForward(randomSource(mixed, 1), tokens);
+      const own = tokens.map((token, t) => (t < context.length ? 0 : logProbabilities[t - 1]![token]!));
+      likelihoods.push(own.reduce((a, b) => a + b, 0));
+    }
+    const perByte = likelihoods.map((value, i) => value / endings[i]!.length);
+    right.plain += Number(likeliest(likelihoods) === label);
+    right.normalised += Number(likeliest(perByte) === label);
+  }
+  const { count, accuracy, normalisedAccuracy } = await evaluateChoices(model, questions, letters);
+  expect(count).toBe(25);
+  expect(accuracy.value).toBeCloseTo(right.plain / 25, 10);
+  expect(normalisedAccuracy.value).toBeCloseTo(right.normalised / 25, 10);
+  expect(right.plain).not.toBe(right.normalised); // so the test tells them apart
+  expect(accuracy.low).toBeLessThan(accuracy.value);
+  await closeExecution(model);
+});
+
+test('of a context beyond the model the beginning is dropped', async () => {
+  const short = { ...mixed, stream: { ...mixed.stream, contextLength: 16 } };
+  const model = await open(short, 1, runtime);
+  const letters = (text: string): Int32Array => Int32Array.from(encode(text));
+  const endings = ['abc', 'xyzw'];
+  const long = await evaluateChoices(model, [{ context: 'q'.repeat(300), endings, label: 0 }], letters);
+  const cut = await evaluateChoices(model, [{ context: 'q'.repeat(12), endings, label: 0 }], letters);
+  expect(long.accuracy.value).toBe(cut.accuracy.value);
+  await closeExecution(model);
+});
+
+test('questions in the three forms they come in, faults named', () => {
+  const lines = [
+    { context: 'A', endings: ['b', 'c'], label: 1 },
+    { ctx: 'A', endings: ['b', 'c'], label: '1', ind: 24, activity_label: 'x' },
+    { question: 'A?', choices: { text: ['b', 'c'], label: ['1', '2'] }, answerKey: '2', id: 'q' },
+  ];
+  const text = lines.map((line) => JSON.stringify(line)).join('\n');
+  expect(parseChoices(text, 'c.jsonl')).toEqual([
+    { context: 'A', endings: ['b', 'c'], label: 1 },
+    { context: 'A', endings: ['b', 'c'], label: 1 },
+    { context: 'Question: A?\nAnswer:', endings: ['b', 'c'], label: 1 },
+  ]);
+  const refuse = (line: object, at: RegExp): void =>
+    expect(() => parseChoices(JSON.stringify(line), 'c.jsonl')).toThrow(at);
+  refuse({ context: 'A', endings: ['b', 'c'], label: 2 }, /line 1.*names none/);
+  refuse({ ...lines[2], answerKey: 'Z' }, /names none/);
+  refuse({ context: 'A', endings: ['b'], label: 0 }, /endings/);
+  refuse({ ctx: 'A', endings: ['b', 'c'], label: 'first' }, /label/);
+  expect(() => parseChoices('', 'c.jsonl')).toThrow(/no lines/);
 });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { meanInterval, shareInterval, studentT95 } from '../../src/util/interval.ts';
+import { groupedMeanInterval, meanInterval, shareInterval, studentT95 } from '../../src/util/interval.ts';
 import { seededRandom } from '../../src/util/random.ts';
 
 test.each([
@@ -34,4 +34,21 @@ test('the interval of a share: within [0, 1], around the value, as published', (
   expect(none.low).toBe(0);
   expect(none.high).toBeCloseTo(0.1611, 4);
   expect(shareInterval(20, 20).high).toBe(1);
+});
+
+test('a mean over groups: that of their means where sizes are equal; a group of one sample hardly weighs', () => {
+  const groups = [
+    [1, 2],
+    [4, 3],
+    [2, 8],
+  ];
+  const means = meanInterval([1.5, 3.5, 5]);
+  for (const bound of ['value', 'low', 'high'] as const)
+    expect(groupedMeanInterval(groups)[bound]).toBeCloseTo(means[bound], 12);
+  expect(groupedMeanInterval([[1, 2, 5]])).toEqual(meanInterval([1, 2, 5]));
+  const long = Array.from({ length: 400 }, (_, i) => i % 2);
+  expect(groupedMeanInterval([long, long, [1]]).value).toBeCloseTo(401 / 801, 12);
+  // Two equal halves leave no doubt but the one sample's pull.
+  const { low, high } = groupedMeanInterval([long, long, [1]]);
+  expect(high - low).toBeLessThan(0.02);
 });
