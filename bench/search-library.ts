@@ -118,8 +118,8 @@ export function searchLibrary(size: keyof typeof libraries, options: LibraryOpti
 }
 
 /**
- * Upper limits on the first `budgets` resources that all bind: the totals of the best choice at random prices, each
- * widened by up to half a percent, so that the budgets are not met exactly by that choice.
+ * Upper limits on the first `budgets` resources: the totals of the best choice at random prices, all widened by the same
+ * random share of up to half a percent, so that the budgets are not met exactly by that choice.
  */
 export function withRandomBudgets(problem: Problem, budgets: number, seed: number): Problem {
   const random = seededRandom(seed);
@@ -144,8 +144,9 @@ export function withRandomBudgets(problem: Problem, budgets: number, seed: numbe
     const best = alternatives[priced.indexOf(Math.min(...priced))]!;
     best.uses.forEach((use, r) => (totals[r]! += use));
   }
+  const widened = 1 + 0.005 * random.uniform();
   const resources = problem.resources.map((resource, r): Resource =>
-    r < budgets ? { ...resource, upper: totals[r]! * (1 + 0.005 * random.uniform()) } : resource,
+    r < budgets ? { ...resource, upper: totals[r]! * widened } : resource,
   );
   return { ...problem, resources };
 }

@@ -16,7 +16,9 @@ export const objectiveTolerance = 1e-9;
 export function limitTolerance({ groups, resources }: Problem, r: number): number {
   let magnitude = Math.abs(resources[r]!.fixed);
   for (const { alternatives } of groups) {
-    magnitude += alternatives.reduce((most, { uses }) => Math.max(most, Math.abs(uses[r]!)), 0);
+    let most = 0;
+    for (const { uses } of alternatives) most = Math.max(most, Math.abs(uses[r]!));
+    magnitude += most;
   }
   return limitSlack * magnitude;
 }

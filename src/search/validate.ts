@@ -28,11 +28,8 @@ export function validate(problem: Problem): void {
     checkLimits(resource.lower, resource.upper, at);
   }
   checkNames(groups, 'groups');
-  for (const group of groups)
-    checkGroup(
-      group,
-      resources.map((resource) => resource.name),
-    );
+  const resourceNames = resources.map(({ name }) => name);
+  for (const group of groups) checkGroup(group, resourceNames);
   constraints.forEach((constraint, c) =>
     checkConstraint(problem, constraint, `constraints[${c}] (${constraint.kind})`),
   );
@@ -65,10 +62,11 @@ function checkNames(items: readonly { readonly name: string }[], at: string): vo
   }
 }
 
-function checkNumber(value: number, at: string): void {
-  if (!Number.isFinite(value) || Math.abs(value) > largestNumber) {
-    fail(`${value} is not a usable number`, at, value, `Give a finite number of at most ${largestNumber}.`);
-  }
+/** The place may be worked out only when it is needed: there are thousands of numbers. */
+function checkNumber(value: number, at: string | (() => string)): void {
+  if (Number.isFinite(value) && Math.abs(value) <= largestNumber) return;
+  const place = typeof at === 'string' ? at : at();
+  fail(`${value} is not a usable number`, place, value, `Give a finite number of at most ${largestNumber}.`);
 }
 
 function checkLimits(lower = -Infinity, upper = Infinity, at: string): void {
@@ -89,7 +87,7 @@ function checkGroup(group: Group, resources: readonly string[]): void {
     fail('there are no alternatives', at, [], 'Give at least one alternative.');
   checkNames(group.alternatives, at);
   for (const { name, score, uses } of group.alternatives) {
-    checkNumber(score, `${at}: ${name}: score`);
+    checkNumber(score, () => `${at}: ${name}: score`);
     if (uses.length !== resources.length) {
       fail(
         `${uses.length} uses for ${resources.length} resources`,
@@ -98,7 +96,7 @@ function checkGroup(group: Group, resources: readonly string[]): void {
         'Give one number per resource.',
       );
     }
-    uses.forEach((use, r) => checkNumber(use, `${at}: ${name}: ${resources[r]}`));
+    for (const [r, use] of uses.entries()) checkNumber(use, () => `${at}: ${name}: ${resources[r]}`);
   }
 }
 

@@ -11,20 +11,30 @@ export function undominated(
   { start, cost, weight, lower, upper }: RawCore,
   free: readonly Float64Array[],
 ): Uint8Array {
-  const keep = new Uint8Array(cost.length).fill(1);
-  const capped = weight.filter((_, i) => upper[i]! < Infinity);
-  const floored = weight.filter((_, i) => lower[i]! > -Infinity);
-  const noWorse = (i: number, j: number): boolean =>
-    cost[i]! <= cost[j]! && capped.every((w) => w[i]! <= w[j]!) && floored.every((w) => w[i]! >= w[j]!);
-  const noMoreOfFree = (i: number, j: number): boolean => free.every((w) => w[i]! <= w[j]!);
+  const keep = new Uint8Array(cost.length);
+  const capped = weight.filter((_, r) => upper[r]! < Infinity);
+  const floored = weight.filter((_, r) => lower[r]! > -Infinity);
+  // In this order a column comes after all that dominate it, and after the twin that stays.
+  const order = (i: number, j: number): number => {
+    if (cost[i] !== cost[j]) return cost[i]! - cost[j]!;
+    for (const w of capped) if (w[i] !== w[j]) return w[i]! - w[j]!;
+    for (const w of floored) if (w[i] !== w[j]) return w[j]! - w[i]!;
+    for (const w of free) if (w[i] !== w[j]) return w[i]! - w[j]!;
+    return i - j;
+  };
+  const noWorse = (i: number, j: number): boolean => {
+    for (const w of capped) if (w[i]! > w[j]!) return false;
+    for (const w of floored) if (w[i]! < w[j]!) return false;
+    return true;
+  };
   for (let g = 0; g + 1 < start.length; g++) {
-    for (let j = start[g]!; j < start[g + 1]!; j++) {
-      for (let i = start[g]!; i < start[g + 1]! && keep[j] === 1; i++) {
-        if (i === j || keep[i] === 0 || cost[i]! > cost[j]! || !noWorse(i, j)) continue;
-        const twins = noWorse(j, i);
-        const betterTwin = noMoreOfFree(i, j) && (i < j || !noMoreOfFree(j, i));
-        if (!twins || betterTwin || (i < j && !noMoreOfFree(j, i))) keep[j] = 0;
-      }
+    const columns = Int32Array.from({ length: start[g + 1]! - start[g]! }, (_, k) => start[g]! + k);
+    columns.sort(order);
+    const kept: number[] = [];
+    for (const j of columns) {
+      if (kept.some((i) => noWorse(i, j))) continue;
+      kept.push(j);
+      keep[j] = 1;
     }
   }
   return keep;

@@ -47,8 +47,8 @@ export function toShape(problem: Problem): Shape | 'infeasible' | undefined {
     let column = 0;
     for (const { members, options } of units) {
       for (const option of options) {
-        let sum = 0;
-        for (let k = 0; k < members.length; k++) sum += term(members[k]!, option[k]!);
+        let sum = term(members[0]!, option[0]!);
+        for (let k = 1; k < members.length; k++) sum += term(members[k]!, option[k]!);
         values[column++] = sum;
       }
     }
@@ -121,8 +121,9 @@ function toUnits(problem: Problem): Unit[] | undefined {
   );
   const units: Unit[] = [];
   for (const members of components(problem, ties, layersTie)) {
-    let options: number[][] = [[]];
+    let options = allowed[members[0]!]!.flatMap((yes, a) => (yes ? [[a]] : []));
     members.forEach((g, k) => {
+      if (k === 0) return;
       const mates = ties
         .filter((tie) => tie.includes(g))
         .flatMap((tie) =>

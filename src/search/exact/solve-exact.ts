@@ -22,10 +22,12 @@ export function answerExactly(problem: Problem, options: SolveOptions): Answer |
   const toValue = (cost: number): number => sign * cost + fixed;
   const start =
     options.warmStart && keeps(problem, options.warmStart) ? shape.toPick(options.warmStart) : undefined;
+  // What is given up lies that far off exactly; a gap stated afterwards must not come out larger for rounding.
+  const relativeGap = Math.max(closingTolerance, options.gap ?? 0) * (1 - 2 ** -40);
   const result = branchAndBound(shape.raw, {
     keep: undominated(shape.raw, shape.free),
     deadline,
-    closeEnough: (cost) => Math.max(closingTolerance, options.gap ?? 0) * Math.abs(toValue(cost)),
+    closeEnough: (cost) => relativeGap * Math.abs(toValue(cost)),
     ...(start && { start }),
   });
   const { nodes, cost, bound, pick } = result;
