@@ -3,10 +3,12 @@ export {
   blockWeightName,
   cachePorts,
   decoderGraph,
+  portNames,
   refusesServing,
   rotationName,
   streamWeightName,
   type DecoderDType,
+  type DecoderOptions,
 } from './decoder-graph.ts';
 export { closeDecoder, headWidths, openDecoder, type Decoder } from './decoder.ts';
 export { endTokensOf } from './end-tokens.ts';

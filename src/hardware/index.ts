@@ -28,7 +28,9 @@ export { parseProfile, profileFileName } from './load-profile.ts';
 export type { Quantity, Source } from './quantity.ts';
 export { workload } from './workload.ts';
 export type { Workload } from './workload.ts';
-export { timePart, type Timed } from './measured/block-timing.ts';
+export { timePart } from './measured/block-timing.ts';
+export { conditions } from './measured/conditions.ts';
+export type { Timed } from './measured/timed.ts';
 export {
   blockShares,
   headShares,

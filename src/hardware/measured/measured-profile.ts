@@ -7,31 +7,42 @@ import { checkAgainst } from '../../util/json.ts';
 import type { CostTable } from '../cost-table.ts';
 import { scale, sum, type Quantity } from '../quantity.ts';
 import { decodeSteps, prefillPlan, workloadSchema, type Workload } from '../workload.ts';
-import type { Timed, Timing } from './block-timing.ts';
+import type { Timed, Timing } from './timed.ts';
 
 export const measuredProfileSchemaName = 'puzzle/measured-profile@1';
 
 const milliseconds = z.number().nonnegative();
+
+const conditionsSchema = z.strictObject({
+  clockMHz: z.number().positive().optional(),
+  temperatureC: z.number().optional(),
+  load: z.number().nonnegative(),
+});
 
 const measuredProfileSchema = z.strictObject({
   schema: z.literal(measuredProfileSchemaName),
   name: z.string(),
   device: z.strictObject({ kind: z.string(), description: z.string(), threads: z.int().positive() }),
   runtime: z.string(),
+  /** Clock and temperature around the measurement, where the system tells. */
+  conditions: z.strictObject({ before: conditionsSchema, after: conditionsSchema }),
   date: z.string(),
-  /** What was timed holds for this workload and no other. */
+  /** What was timed holds for this workload, at these batches, and no other. */
   workload: workloadSchema,
+  batches: z.array(z.int().positive()).min(1),
   timings: z.array(
     z.strictObject({
       part: z.string(),
-      medianMs: milliseconds,
+      ms: milliseconds,
       lowMs: milliseconds,
       highMs: milliseconds,
       repeats: z.int().positive(),
+      outliers: z.int().nonnegative(),
     }),
   ),
 });
 
+export type Conditions = z.output<typeof conditionsSchema>;
 export type MeasuredProfile = z.output<typeof measuredProfileSchema>;
 
 /** @throws PuzzleError `file-invalid` */
@@ -48,7 +59,7 @@ export function partKey(timed: Timed, stream: StreamConfig): string {
     : `decode ${what} length ${timed.length}`;
 }
 
-/** How often each part runs in a workload; the head once per prompt pass and once per generated token. */
+/** How often a part runs in a workload. */
 interface Share {
   readonly timed: Timed;
   readonly phase: 'prefill' | 'decode';
@@ -67,7 +78,9 @@ export function blockShares(config: BlockConfig, w: Workload): readonly Share[] 
   };
   // A block without a cache does the same at every length.
   const steps =
-    block.cacheShapes === undefined ? [{ length: w.inputTokens, steps: w.outputTokens }] : decodeSteps(w);
+    block.servingCacheShape === undefined
+      ? [{ length: w.inputTokens, steps: w.outputTokens }]
+      : decodeSteps(w);
   return [
     prefill,
     ...steps
@@ -80,8 +93,13 @@ export function blockShares(config: BlockConfig, w: Workload): readonly Share[] 
   ];
 }
 
+/** The head runs once per prefill pass and once per generated token. */
 export const headShares = (w: Workload): readonly Share[] => [
-  { timed: { part: 'head', batch: w.batch }, phase: 'prefill', times: 1 },
+  {
+    timed: { part: 'head', batch: prefillPlan(w).sequences },
+    phase: 'prefill',
+    times: prefillPlan(w).attentionPasses,
+  },
   { timed: { part: 'head', batch: w.batch }, phase: 'decode', times: w.outputTokens },
 ];
 
@@ -128,20 +146,20 @@ function measuredQuantity(timing: Timing | undefined, timed: Timed, { name }: Me
     });
   }
   return {
-    value: timing.medianMs,
+    value: timing.ms,
     source: 'measured',
     errorBand: { low: timing.lowMs, high: timing.highMs },
   };
 }
 
-function requireSameWorkload(given: Workload, { workload, name }: MeasuredProfile): void {
-  const differing = (['batch', 'inputTokens', 'outputTokens', 'weights', 'kv'] as const).find(
-    (field) => given[field] !== workload[field],
+function requireSameWorkload(given: Workload, { workload, batches, name }: MeasuredProfile): void {
+  const differing = (['batch', 'inputTokens', 'outputTokens', 'weights', 'kv'] as const).find((field) =>
+    field === 'batch' ? !batches.includes(given.batch) : given[field] !== workload[field],
   );
   if (differing === undefined) return;
   throw new PuzzleError(
     'bad-usage',
-    `The profile ${name} was measured with ${differing} ${workload[differing]}.`,
+    `The profile ${name} was measured with ${differing} ${differing === 'batch' ? batches.join(', ') : workload[differing]}.`,
     {
       at: `workload: ${differing}`,
       value: given[differing],
