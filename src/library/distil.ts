@@ -2,12 +2,14 @@
 import { blockForward, blockKey, blockOf, type Weights } from '../blocks/index.ts';
 import { placeBlock, releaseBlock, type Execution, type PlacedBlock } from '../execution/index.ts';
 import {
+  add,
   graph,
   input,
   mul,
   reduceSum,
   reshape,
   square,
+  stopGradient,
   sub,
   trainingLoop,
   type Graph,
@@ -18,7 +20,7 @@ import type { Resident } from '../runtime/index.ts';
 import { float32, type Tensor } from '../tensor/tensor.ts';
 import { seededRandom } from '../util/random.ts';
 import { remember } from '../execution/index.ts';
-import { normalisedMse, type TeacherPass } from './statistics.ts';
+import { normalisedMse, tokenWeight, type TeacherPass, type TokenWeights } from './statistics.ts';
 import { rowsOf, type StreamChunk } from './teacher-stream.ts';
 
 export interface DistilOptions {
@@ -33,6 +35,8 @@ export interface DistilOptions {
   /** Validations on the way, evenly spread; the best weights are kept. */
   readonly validations: number;
   readonly seed: number;
+  /** How much a token counts in losses; the passes' energies must be sums with the same weights. None by default. */
+  readonly tokenWeights?: TokenWeights;
 }
 
 export interface Distilled {
@@ -58,15 +62,16 @@ export async function distil(
   config: BlockConfig,
   start: Weights<Tensor<'float32'>>,
   startLoss: number,
-  calibration: TeacherPass,
-  validation: TeacherPass,
+  calibration: Pick<TeacherPass, 'chunks' | 'tokens' | 'energy'>,
+  validation: Pick<TeacherPass, 'chunks' | 'energy'>,
   options: DistilOptions,
 ): Promise<Distilled | undefined> {
   const { runtime, worker, architecture } = model;
   const shape = loopShape(calibration.chunks, options.stepTokens);
   const calls = Math.ceil(options.steps / shape.steps);
   if (calls === 0 || calibration.energy === 0) return undefined;
-  const loop = trainingGraph(config, architecture.stream, shape);
+  const { tokenWeights = 'none' } = options;
+  const loop = trainingGraph(config, architecture.stream, shape, tokenWeights);
   const scalars: Omit<TrainingScalars, 'step'> = {
     learningRate: options.learningRate,
     warmupSteps: options.warmupSteps,
@@ -133,7 +138,7 @@ export async function distil(
       state = Object.fromEntries(keys.map((key) => [key.slice('next.'.length), next[key]!]));
       const due = Math.floor((call * options.validations) / calls);
       if (due > Math.floor(((call - 1) * options.validations) / calls)) {
-        const loss = await normalisedMse(model, placed(), validation);
+        const loss = await normalisedMse(model, placed(), validation, tokenWeights);
         // A diverged run has loss NaN or infinity: never less than the best.
         if (loss < (best?.loss ?? startLoss))
           best = { loss, step: call * shape.steps, weights: await downloadBlock(model, placed()) };
@@ -210,8 +215,9 @@ const trainingGraph = (
   config: BlockConfig,
   stream: StreamConfig,
   { steps, batch, tokens, rows }: LoopShape,
+  weighting: TokenWeights,
 ): Graph =>
-  remember(['distil', blockKey(config), stream, steps, batch, tokens], () =>
+  remember(['distil', blockKey(config), stream, steps, batch, tokens, weighting], () =>
     trainingLoop({
       parameters: blockOf(config).weights(config, stream),
       data: {
@@ -222,7 +228,10 @@ const trainingGraph = (
       steps,
       loss: (weights, { x, y }, { scale }) => {
         const { delta } = blockForward(x!, weights, { config, stream, batch, tokens });
-        return mul(reduceSum(square(sub(delta!, y!))), scale!);
+        const squares = square(sub(delta!, y!)); // (rows, hidden)
+        if (weighting === 'none') return mul(reduceSum(squares), scale!);
+        const weight = tokenWeight(add(x!, y!), stream.normEpsilon, weighting); // (rows, 1)
+        return mul(reduceSum(mul(squares, stopGradient(weight))), scale!);
       },
     }),
   );

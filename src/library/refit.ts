@@ -1,19 +1,26 @@
 /**
- * Refit of an assembled student, slot by slot on its own activations: each output matrix learns to make up for what the
- * blocks before it changed. The target is what leads the student's stream to the teacher's after the slot.
+ * Refit of an assembled student, slot by slot on its own activations: each block learns to make up for what the blocks
+ * before it changed. The target is what leads the student's stream to the teacher's after the slot.
  */
 import { cholesky, copy, matrix, solve, type Matrix } from '../algebra/index.ts';
 import { blockOf, type Weights } from '../blocks/index.ts';
-import { remember, runBlock, type Execution, type PlacedBlock } from '../execution/index.ts';
+import {
+  placeBlock,
+  releaseBlock,
+  remember,
+  runBlock,
+  type Execution,
+  type PlacedBlock,
+} from '../execution/index.ts';
 import { graph, input, sub } from '../graph/index.ts';
 import type { TokenWindows } from '../model/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { PuzzleError } from '../util/errors.ts';
 import { silent, type ReportProgress } from '../util/progress.ts';
 import { toMatrix, toTensor } from './closed-form.ts';
-import { copies, downloadBlock } from './distil.ts';
+import { copies, distil, downloadBlock, type DistilOptions } from './distil.ts';
 import type { Moments } from './least-squares.ts';
-import { moments } from './statistics.ts';
+import { moments, normalisedMse, weightedEnergy } from './statistics.ts';
 import { embedWindows, residentsOf, rowsOf, type StreamChunk, type StreamState } from './teacher-stream.ts';
 
 export interface RefitOptions {
@@ -21,10 +28,25 @@ export interface RefitOptions {
   readonly pull: number;
   /** Tokens that run through a block together. */
   readonly chunkTokens: number;
+  /** Then all weights of the block are trained on the same target; 0 steps leave it at the output matrix. */
+  readonly train: DistilOptions;
 }
 
 /** Weaker pulls fit the calibration text and lose on other text (.01 measured worse than .1). */
-export const defaultRefitOptions: RefitOptions = { pull: 0.1, chunkTokens: 4096 };
+export const defaultRefitOptions: RefitOptions = {
+  pull: 0.1,
+  chunkTokens: 4096,
+  train: {
+    steps: 0,
+    stepTokens: 1024,
+    learningRate: 1e-4,
+    weightDecay: 0,
+    warmupSteps: 4,
+    validations: 2,
+    seed: 0,
+    tokenWeights: 'stream',
+  },
+};
 
 export interface RefitJob {
   readonly teacher: Execution;
@@ -32,6 +54,8 @@ export interface RefitJob {
   readonly student: Execution;
   /** Text that blocks may be fitted on. */
   readonly text: TokenWindows;
+  /** Decides, slot by slot, whether training helped. */
+  readonly validation: TokenWindows;
   readonly options: RefitOptions;
   /** The weights of a slot that was refitted before; a run that was stopped goes on after it. */
   readonly known?: (slot: number) => Promise<Weights<Tensor<'float32'>> | undefined>;
@@ -43,35 +67,51 @@ export interface RefittedSlot {
   readonly weights: Weights<Tensor<'float32'>>;
 }
 
+/** A text on its way through teacher and student. */
+interface Way {
+  readonly wanted: readonly StreamState[];
+  readonly own: readonly StreamState[];
+}
+
 /** Yields, slot by slot, the weights of every block that has an output matrix; whoever uploads them uploads a copy. */
 export async function* refitStudent(job: RefitJob): AsyncGenerator<RefittedSlot, void, void> {
-  const { teacher, student, text, options, report = silent } = job;
+  const { teacher, student, options, report = silent } = job;
   const { runtime } = teacher;
   const stage = 'refit';
   report({ kind: 'stage-started', stage, total: student.blocks.length, unit: 'slots' });
-  let wanted = await embedWindows(teacher, text, options.chunkTokens);
-  let own = await embedWindows(student, text, options.chunkTokens);
-  let replaced: PlacedBlock['weights'] = {};
+  const texts = options.train.steps > 0 ? [job.text, job.validation] : [job.text];
+  let ways: readonly Way[] = [];
   try {
+    for (const text of texts)
+      ways = [
+        ...ways,
+        {
+          wanted: await embedWindows(teacher, text, options.chunkTokens),
+          own: await embedWindows(student, text, options.chunkTokens),
+        },
+      ];
     for (const [slot, block] of student.blocks.entries()) {
-      wanted = await after(teacher, teacher.blocks[slot]!, wanted);
-      const { output } = blockOf(block.config);
-      if (output === undefined) continue;
-      let weights = await job.known?.(slot);
-      if (weights === undefined) {
-        const current = await downloadBlock(student, block);
-        weights = { ...current, [output]: await refitOutput(job, block, current[output]!, own, wanted) };
-        yield { slot, weights };
-      }
-      replaced = { [output]: await runtime.upload(copies(weights)[output]!, student.worker) };
-      own = await after(student, { ...block, weights: { ...block.weights, ...replaced } }, own);
-      await runtime.release(...Object.values(replaced));
-      replaced = {};
+      ways = await Promise.all(
+        ways.map(async ({ wanted, own }) => ({
+          wanted: await after(teacher, teacher.blocks[slot]!, wanted),
+          own,
+        })),
+      );
+      if (blockOf(block.config).output === undefined) continue;
+      const known = await job.known?.(slot);
+      const weights = known ?? (await refitBlock(job, block, ways));
+      if (known === undefined) yield { slot, weights };
+      const placed = await placeBlock(student, block.config, copies(weights));
+      ways = await Promise.all(
+        ways.map(async ({ wanted, own }) => ({ wanted, own: await after(student, placed, own) })),
+      );
+      await releaseBlock(student, placed);
       report({ kind: 'advanced', stage, done: slot + 1 });
     }
     report({ kind: 'stage-finished', stage });
   } finally {
-    await runtime.release(...[...wanted, ...own].flatMap(residentsOf), ...Object.values(replaced));
+    const states = ways.flatMap(({ wanted, own }) => [...wanted, ...own]);
+    await runtime.release(...states.flatMap(residentsOf));
   }
 }
 
@@ -91,30 +131,56 @@ async function after(
   return moved;
 }
 
-async function refitOutput(
-  { teacher, student, options: { pull } }: RefitJob,
+/** The output matrix in closed form, then all weights by gradient where that is asked for and helps. */
+async function refitBlock(
+  { student, options: { pull, train } }: RefitJob,
   block: PlacedBlock,
-  current: Tensor<'float32'>,
-  own: readonly StreamState[],
-  wanted: readonly StreamState[],
-): Promise<Tensor<'float32'>> {
-  const { runtime, worker } = teacher;
-  const chunks: StreamChunk[] = [];
+  ways: readonly Way[],
+): Promise<Weights<Tensor<'float32'>>> {
+  const output = blockOf(block.config).output!;
+  const targets: (readonly StreamChunk[])[] = [];
   try {
-    for (const [index, { windows, before }] of own.entries()) {
-      const { delta } = await runtime.run(
-        differenceGraph(before.shape),
-        { wanted: wanted[index]!.before, own: before },
-        { keep: ['delta'], worker },
-      );
-      chunks.push({ windows, before, delta });
-    }
-    const tokens = chunks.reduce((sum, chunk) => sum + rowsOf(chunk), 0);
-    const sums = await moments(student, block, { chunks, tokens });
-    return toTensor(pulledLeastSquares(sums, toMatrix(current), pull));
+    for (const way of ways) targets.push(await targetsOf(student, way));
+    const calibration = targets[0]!;
+    const validation = targets[1];
+    const tokens = calibration.reduce((sum, chunk) => sum + rowsOf(chunk), 0);
+    const current = await downloadBlock(student, block);
+    const sums = await moments(student, block, { chunks: calibration, tokens }, 'stream');
+    const refitted = {
+      ...current,
+      [output]: toTensor(pulledLeastSquares(sums, toMatrix(current[output]!), pull)),
+    };
+    if (validation === undefined) return refitted;
+    const { tokenWeights = 'none' } = train;
+    const energy = (chunks: readonly StreamChunk[]): Promise<number> =>
+      weightedEnergy(student, block, chunks, tokenWeights);
+    const judge = { chunks: validation, energy: await energy(validation) };
+    const pass = { chunks: calibration, tokens, energy: await energy(calibration) };
+    const placed = await placeBlock(student, block.config, copies(refitted));
+    const loss = await normalisedMse(student, placed, judge, tokenWeights);
+    await releaseBlock(student, placed);
+    const trained = await distil(student, block.config, refitted, loss, pass, judge, train);
+    return trained?.weights ?? refitted;
   } finally {
-    await runtime.release(...chunks.map(({ delta }) => delta));
+    await student.runtime.release(...targets.flat().map(({ delta }) => delta));
   }
+}
+
+/** The student's stream, and what would lead it to the teacher's after the slot. */
+async function targetsOf(
+  { runtime, worker }: Execution,
+  { own, wanted }: Way,
+): Promise<readonly StreamChunk[]> {
+  const chunks: StreamChunk[] = [];
+  for (const [index, { windows, before }] of own.entries()) {
+    const { delta } = await runtime.run(
+      differenceGraph(before.shape),
+      { wanted: wanted[index]!.before, own: before },
+      { keep: ['delta'], worker },
+    );
+    chunks.push({ windows, before, delta });
+  }
+  return chunks;
 }
 
 const differenceGraph = (shape: readonly number[]) =>

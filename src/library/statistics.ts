@@ -52,7 +52,7 @@ type Sum =
   | 'absolute'
   /** sum ||y||^2 of the teacher's outputs. */
   | 'energy'
-  /** sum ||y - block's output||^2. */
+  /** sum w ||y - block's output||^2. */
   | 'error';
 
 /** The largest width of a panel of the Gram matrix: panels right of the diagonal are its transposes, never computed. */
@@ -165,15 +165,37 @@ function scale({ data }: Matrix, factor: number): void {
 /**
  * Normalised MSE of a block (arXiv 2411.19146, sec. 3.2): ||y - y_student||^2 / ||y||^2 summed over all tokens. A
  * block that adds nothing has exactly 1. A teacher that adds nothing allows only 0 or infinity.
+ *
+ * @param weights of the errors; the energy must be a sum with the same ones
  */
 export async function normalisedMse(
   model: Execution,
   student: PlacedBlock,
   { chunks, energy }: Pick<TeacherPass, 'chunks' | 'energy'>,
+  weights: TokenWeights = 'none',
 ): Promise<number> {
   let error = 0;
-  await overChunks(model, student, chunks, ['error'], 'none', (sums) => (error += scalar(sums, 'error')));
+  await overChunks(model, student, chunks, ['error'], weights, (sums) => (error += scalar(sums, 'error')));
   return relativeError(error, energy);
+}
+
+/** sum w ||y||^2 over targets, with the weights as they are: what a weighted error is relative to. */
+export async function weightedEnergy(
+  model: Execution,
+  student: PlacedBlock,
+  chunks: readonly StreamChunk[],
+  weights: TokenWeights,
+): Promise<number> {
+  let energy = 0;
+  await overChunks(
+    model,
+    student,
+    chunks,
+    ['weight'],
+    weights,
+    (sums) => (energy += scalar(sums, 'weightedEnergy')),
+  );
+  return energy;
 }
 
 /** Error over energy; of a teacher that adds nothing, 0 or infinity. NaN stays NaN. */
@@ -254,7 +276,7 @@ function statisticsGraph(
       }),
       absolute: () => ({ absolute: reduceSum(abs(features), { axes: [0] }) }),
       energy: () => ({ energy: reduceSum(square(target)) }),
-      error: () => ({ error: reduceSum(square(sub(target, made.delta!))) }),
+      error: () => ({ error: reduceSum(square(weighted(sub(target, made.delta!)))) }),
     };
     return graph({
       ...(isTeacher && { delta: target }),
@@ -263,8 +285,8 @@ function statisticsGraph(
   });
 }
 
-/** (rows, 1), not yet of mean 1. */
-function tokenWeight(after: Value, epsilon: number, weighting: TokenWeights): Value {
+/** (rows, 1) from the stream after the block (rows, hidden), not yet of mean 1. */
+export function tokenWeight(after: Value, epsilon: number, weighting: TokenWeights): Value {
   const ones = constant(float32(new Float32Array(after.shape[0]!).fill(1), [after.shape[0]!, 1]));
   if (weighting === 'none') return ones;
   return reciprocal(add(reduceMean(square(after), { axes: [-1], keepDims: true }), epsilon));

@@ -4,12 +4,12 @@ import { blockOf, type Weights } from '../blocks/index.ts';
 import { refitStudent, type RefitOptions } from '../library/index.ts';
 import type { Choice } from '../search/index.ts';
 import type { StoredTensor, Tensor } from '../tensor/index.ts';
-import { hashOf } from '../util/hash.ts';
+import { hashOf, type Json } from '../util/hash.ts';
 import type { ReportProgress } from '../util/progress.ts';
 import { loadWeights, storedWeights, writeWeights } from './block-file.ts';
 import type { JobDescription, Store } from './store.ts';
 import { withCandidate, type StudentStageInput } from './student-stage.ts';
-import type { RunText } from './texts.ts';
+import type { RunTexts } from './texts.ts';
 
 /** Raised when the same student comes out otherwise. */
 const version = 1;
@@ -27,14 +27,21 @@ export interface RefittedBlocks {
 export async function refitStage(
   input: StudentStageInput,
   choice: Choice,
-  text: RunText,
+  { calibration: text, validation }: Pick<RunTexts, 'calibration' | 'validation'>,
   options: RefitOptions,
   store: Store,
   report: ReportProgress,
 ): Promise<RefittedBlocks> {
   const { teacher, alternatives, library, device } = input;
   const blocks = hashOf(choice.map((position, slot) => library.keys[slot]![position]!));
-  const common = { teacher: teacher.checkpoint.identity, text: text.hash, blocks, ...options, device };
+  const common = {
+    teacher: teacher.checkpoint.identity,
+    text: text.hash,
+    ...(options.train.steps > 0 && { validation: validation.hash }),
+    blocks,
+    options: options as unknown as Json,
+    device,
+  };
   const job = (slot: number): JobDescription => ({ stage: 'refit', version, inputs: { ...common, slot } });
   const pathOf = async (slot: number): Promise<string> =>
     join((await store.find(job(slot)))!.folder, weightsFile);
@@ -49,6 +56,7 @@ export async function refitStage(
         teacher: execution,
         student,
         text,
+        validation,
         options,
         known: async (slot) =>
           (await store.find(job(slot))) === undefined ? undefined : loadWeights(await pathOf(slot)),

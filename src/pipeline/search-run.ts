@@ -382,7 +382,7 @@ async function refitSolution(
   report: ReportProgress,
 ): Promise<RefitOutcome & { readonly blocks: RefittedBlocks }> {
   const refitOptions = { ...defaultRefitOptions, chunkTokens: options.library.chunkTokens };
-  const blocks = await refitStage(students, choice, texts.calibration, refitOptions, store, report);
+  const blocks = await refitStage(students, choice, texts, refitOptions, store, report);
   const measure = openMeasure(students, texts.selection, store);
   try {
     const before = await measure.kl({ choice, weights: 'library' });

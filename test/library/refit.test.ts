@@ -10,7 +10,7 @@ import {
   type Execution,
   type PlacedBlock,
 } from '../../src/execution/index.ts';
-import { refitStudent } from '../../src/library/index.ts';
+import { defaultRefitOptions, refitStudent } from '../../src/library/index.ts';
 import { pulledLeastSquares } from '../../src/library/refit.ts';
 import type { TokenWindows } from '../../src/model/index.ts';
 import { openRuntime, type Runtime } from '../../src/runtime/index.ts';
@@ -25,7 +25,8 @@ const text: TokenWindows = {
   count: 24,
   ids: Int32Array.from({ length: 32 * 24 }, () => random.integer(mixed.stream.vocabularySize)),
 };
-const options = { pull: 0.1, chunkTokens: 256 };
+const options = { ...defaultRefitOptions, chunkTokens: 256 };
+const validation: TokenWindows = { ...text, count: 4, ids: text.ids.slice(0, 4 * 32).toReversed() };
 
 let runtime: Runtime;
 let teacher: Execution;
@@ -77,16 +78,16 @@ test('the pulled fit is where the gradient of its own objective vanishes', () =>
 });
 
 /** sum ||teacher - student||^2 of the streams after a slot. */
-async function distanceAfter(model: Execution, slot: number): Promise<number> {
+async function distanceAfter(model: Execution, slot: number, on = text): Promise<number> {
   const cut = (execution: Execution): Execution => ({
     ...execution,
     blocks: execution.blocks.slice(0, slot + 1),
   });
   const { embed, forward } = await import('../../src/execution/index.ts');
-  const windows = { batch: text.count, tokens: text.window };
+  const windows = { batch: on.count, tokens: on.window };
   const ends: Float32Array[] = [];
   for (const of of [cut(teacher), cut(model)]) {
-    const first = await embed(of, text.ids.slice(), windows);
+    const first = await embed(of, on.ids.slice(), windows);
     const last = await forward(of, first, windows);
     ends.push((await runtime.download(last)).data as Float32Array);
     await runtime.release(...new Set([first, last]));
@@ -98,7 +99,7 @@ test('each slot ends nearer to the teacher on the text it was fitted on, and so 
   const held = runtime.residents;
   const refitted = new Map<number, PlacedBlock>(placed);
   const slots: number[] = [];
-  for await (const { slot, weights } of refitStudent({ teacher, student, text, options })) {
+  for await (const { slot, weights } of refitStudent({ teacher, student, text, validation, options })) {
     slots.push(slot);
     const before = await distanceAfter(withBlocks(teacher, refitted), slot);
     refitted.set(slot, await placeBlock(teacher, student.blocks[slot]!.config, structuredClone(weights)));
@@ -120,13 +121,42 @@ test('each slot ends nearer to the teacher on the text it was fitted on, and so 
 
 test('going on after known slots ends the same', async () => {
   const whole = new Map<number, Awaited<ReturnType<typeof randomWeights>>>();
-  for await (const { slot, weights } of refitStudent({ teacher, student, text, options }))
+  for await (const { slot, weights } of refitStudent({ teacher, student, text, validation, options }))
     whole.set(slot, weights);
   const rest: number[] = [];
   const known = async (slot: number) => (slot <= 3 ? whole.get(slot) : undefined);
-  for await (const { slot, weights } of refitStudent({ teacher, student, text, options, known })) {
+  for await (const { slot, weights } of refitStudent({
+    teacher,
+    student,
+    text,
+    validation,
+    options,
+    known,
+  })) {
     rest.push(slot);
     expect(weights).toEqual(whole.get(slot));
   }
   expect(rest).toEqual([...whole.keys()].filter((slot) => slot > 3));
+});
+
+test('training after the fit stays only where validation gains', async () => {
+  const train = {
+    ...defaultRefitOptions.train,
+    tokenWeights: 'none' as const,
+    learningRate: 0.01,
+    steps: 16,
+  };
+  const distances: number[] = [];
+  for (const more of [{}, { train }]) {
+    const job = { teacher, student, text, validation, options: { ...options, ...more } };
+    for await (const { slot, weights } of refitStudent(job)) {
+      // The teacher's own block in slot 0 has nothing to learn; slot 1 is the first that has.
+      if (slot !== 1) continue;
+      const block = await placeBlock(teacher, { kind: 'linear' }, structuredClone(weights));
+      distances.push(await distanceAfter(withBlocks(teacher, new Map([[1, block]])), 1, validation));
+      await releaseBlock(teacher, block);
+      break;
+    }
+  }
+  expect(distances[1]!).toBeLessThanOrEqual(distances[0]! * (1 + 1e-6));
 });
