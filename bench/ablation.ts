@@ -20,7 +20,8 @@ interface Variant {
   readonly scores: ScoreMethod;
   /** Rounds of search in context; 0 is the law alone. */
   readonly rounds?: number;
-  readonly refit?: boolean;
+  /** Gradient steps after the refit; no refit if absent. */
+  readonly refit?: number;
 }
 
 const coarse = { space: 'smollm2-135m', calibrationTokens: 65_536, scores: 'hybrid' } as const;
@@ -42,8 +43,15 @@ const variants: readonly Variant[] = [
   { ...fine, name: 'fine, hybrid', library: closedFormOptions },
   { ...fine, name: 'fine, law', library: closedFormOptions, rounds: 0 },
   { ...fine, name: 'fine, law, rounds', library: closedFormOptions, rounds: 2 },
-  { ...fine, name: 'fine, law, rounds, refit', library: closedFormOptions, rounds: 2, refit: true },
-  { ...coarse, name: 'coarse, law, rounds, refit', library: closedFormOptions, rounds: 2, refit: true },
+  { ...fine, name: 'fine, law, rounds, refit', library: closedFormOptions, rounds: 2, refit: 0 },
+  {
+    ...fine,
+    name: 'fine, law, rounds, refit, 32 gradient steps',
+    library: closedFormOptions,
+    rounds: 2,
+    refit: 32,
+  },
+  { ...coarse, name: 'coarse, law, rounds, refit', library: closedFormOptions, rounds: 2, refit: 0 },
 ];
 
 const [storePath = '.puzzle/store', ...names] = process.argv.slice(2);
@@ -53,14 +61,20 @@ const { report } = terminalProgress(process.stderr, { quiet: false });
 const rows: string[][] = [];
 const results: unknown[] = [];
 try {
-  for (const { name, space, library, calibrationTokens, scores, rounds, refit = false } of variants) {
+  for (const { name, space, library, calibrationTokens, scores, rounds, refit } of variants) {
     if (names.length > 0 && !names.includes(name)) continue;
     const started = performance.now();
     const prepared = await prepareSmolLM2(teacher, space, library, calibrationTokens);
-    const { context: _, ...request } = await requestFor(0.75);
+    const { context: _, refit: __, ...request } = await requestFor(0.75);
     const outcome = await searchRun(
       prepared,
-      { ...request, scores, refit, compare: true, ...(rounds !== undefined && { context: { rounds } }) },
+      {
+        ...request,
+        scores,
+        compare: true,
+        ...(rounds !== undefined && { context: { rounds } }),
+        ...(refit !== undefined && { refit: { trainSteps: refit } }),
+      },
       store,
       report,
     );

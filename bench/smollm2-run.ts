@@ -72,7 +72,7 @@ export const requestFor = async (factor: number) =>
     metric: 'kl',
     scores: 'hybrid',
     context: { rounds: 2 },
-    refit: true,
+    refit: { trainSteps: 0 },
     seed: 0,
     compare: false,
     solve: {},

@@ -145,8 +145,11 @@ export interface SearchRequest {
   readonly scores: ScoreMethod;
   /** Search in context; absent: the sum of scores has the last word. */
   readonly context?: ContextOptions;
-  /** Whether to refit the student found on its own activations. */
-  readonly refit: boolean;
+  /** Refit of the student found on its own activations; absent where none is asked for. */
+  readonly refit?: {
+    /** Gradient steps of each block after its closed form. */
+    readonly trainSteps: number;
+  };
   readonly seed: number;
   /** Whether to evaluate what simpler methods make under the same budgets beside the student. */
   readonly compare: boolean;
@@ -247,7 +250,7 @@ export async function searchRun(
   const { scenario, solution } = context ?? scored;
   const { limits } = scored;
   const refit = request.refit
-    ? await refitSolution(prepared, students, solution.choice, store, report)
+    ? await refitSolution(prepared, students, solution.choice, request.refit.trainSteps, store, report)
     : undefined;
   const weights = refit?.accepted === true ? refit.blocks : 'library';
   const candidates: readonly Candidate[] = [
@@ -378,10 +381,13 @@ async function refitSolution(
   { texts, options }: Prepared,
   students: StudentStageInput,
   choice: Choice,
+  trainSteps: number,
   store: Store,
   report: ReportProgress,
 ): Promise<RefitOutcome & { readonly blocks: RefittedBlocks }> {
-  const refitOptions = { ...defaultRefitOptions, chunkTokens: options.library.chunkTokens };
+  const { chunkTokens } = options.library;
+  const train = { ...defaultRefitOptions.train, steps: trainSteps };
+  const refitOptions = { ...defaultRefitOptions, chunkTokens, train };
   const blocks = await refitStage(students, choice, texts, refitOptions, store, report);
   const measure = openMeasure(students, texts.selection, store);
   try {

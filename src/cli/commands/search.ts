@@ -116,7 +116,8 @@ async function searchModel(args: Arguments, { print, report }: CommandContext): 
           ...(args.minutes !== undefined && { minutes: minutesFrom(args.minutes) }),
         },
       }),
-    refit: args.refit && args.metric === 'kl',
+    ...(args.refit &&
+      args.metric === 'kl' && { refit: { trainSteps: wholeNumber(args['train-steps'], 'train-steps', 0) } }),
     seed: args.seed,
     compare: args.compare,
     solve: solveOptionsOf(args),
