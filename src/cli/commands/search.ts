@@ -117,7 +117,7 @@ async function searchModel(args: Arguments, { print, report }: CommandContext): 
         },
       }),
     ...(args.refit &&
-      args.metric === 'kl' && { refit: { trainSteps: wholeNumber(args['train-steps'], 'train-steps', 0) } }),
+      args.metric === 'kl' && { refit: { trainSteps: wholeNumber(args.train, 'train', 0) } }),
     seed: args.seed,
     compare: args.compare,
     solve: solveOptionsOf(args),
