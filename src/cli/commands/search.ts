@@ -72,6 +72,11 @@ const options = (yargs: Argv<GlobalOptions>) =>
         default: true,
         describe: 'Refit the student on its own activations; kept only where it measures better',
       },
+      train: {
+        type: 'number',
+        default: 0,
+        describe: 'Gradient steps of each block in the student, after its refit; kept where validation gains',
+      },
       seed: {
         type: 'number',
         default: 0,
