@@ -39,7 +39,7 @@ export async function prepareSmolLM2(
     device: 'cpu',
     library,
     texts: {
-      text: data('textbooks-train.txt'),
+      texts: [{ path: data('textbooks-train.txt'), weight: 1 }],
       scoreText: data('textbooks-validation.txt'),
       evaluationTexts: [data('textbook-sociology-evaluation.txt'), data('wikitext-2-valid.txt')],
       window: 256,

@@ -56,7 +56,16 @@ export const budgetOptions = {
 } as const satisfies Record<string, Options>;
 
 export const textOptions = {
-  text: { type: 'string', describe: 'Text to distil on (default: the bundled public-domain text)' },
+  text: {
+    type: 'string',
+    array: true,
+    describe: 'Texts to distil on (default: the bundled public-domain text)',
+  },
+  'text-weights': {
+    type: 'number',
+    array: true,
+    describe: 'Share of the tokens that each --text gives (default: all alike)',
+  },
   'score-text': {
     type: 'string',
     describe: 'Held-out text to score blocks on (default: the last tenth of --text)',

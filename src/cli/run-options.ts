@@ -8,6 +8,7 @@ import {
   prepare,
   type Prepared,
   type Store,
+  type WeightedText,
 } from '../pipeline/index.ts';
 import { PuzzleError } from '../util/errors.ts';
 import type { Device } from '../runtime/index.ts';
@@ -49,7 +50,8 @@ export const runOptions = {
 export interface RunArguments {
   readonly model?: string | undefined;
   readonly space: string;
-  readonly text?: string | undefined;
+  readonly text?: readonly string[] | undefined;
+  readonly textWeights?: readonly number[] | undefined;
   readonly scoreText?: string | undefined;
   readonly evalText?: readonly string[] | undefined;
   readonly window: number;
@@ -82,7 +84,7 @@ export async function withPreparedRun<T>(
       space: args.space,
       device: args.device,
       texts: {
-        text: args.text,
+        texts: weightedTexts(args.text, args.textWeights),
         scoreText: args.scoreText,
         evaluationTexts: args.evalText,
         window,
@@ -113,6 +115,21 @@ function libraryOptions(steps: number | undefined): typeof defaultLibraryOptions
       ]),
     ),
   };
+}
+
+/** Texts with the shares that flags give them; all alike if none is given. */
+function weightedTexts(
+  paths: readonly string[] | undefined,
+  weights: readonly number[] | undefined,
+): readonly WeightedText[] | undefined {
+  const isUsable =
+    weights === undefined || (weights.length === paths?.length && weights.every((weight) => weight > 0));
+  if (isUsable) return paths?.map((path, index) => ({ path, weight: weights?.[index] ?? 1 }));
+  throw new PuzzleError('bad-usage', '--text-weights takes a number above 0 for each --text.', {
+    at: '--text-weights',
+    value: weights,
+    fix: `Give ${paths?.length ?? 0} numbers, or leave --text-weights out.`,
+  });
 }
 
 function atLeastOneWindow(tokens: number, window: number, flag: string): number {

@@ -18,3 +18,4 @@ export { runDocument, runName, writeRunFolder, type RunRecord } from './run-fold
 export { studentLine } from './report.ts';
 export { openHardware } from './hardware.ts';
 export { profileStage } from './profile-stage.ts';
+export type { WeightedText } from './texts.ts';

@@ -6,11 +6,11 @@ import { PuzzleError } from '../util/errors.ts';
 import { sha256 } from '../util/hash.ts';
 
 export interface TextOptions {
-  /** Text to distil on; the bundled text if absent. */
-  readonly text?: string | undefined;
-  /** Text to score blocks on; a held-out part of `text` if absent. */
+  /** Texts to distil on; the bundled text if absent. */
+  readonly texts?: readonly WeightedText[] | undefined;
+  /** Text to score blocks on; held-out parts of `texts` if absent. */
   readonly scoreText?: string | undefined;
-  /** Texts to evaluate students on; a held-out part of `text` if absent. */
+  /** Texts to evaluate students on; held-out parts of `texts` if absent. */
   readonly evaluationTexts?: readonly string[] | undefined;
   /** Tokens per window, of all texts. */
   readonly window: number;
@@ -21,6 +21,12 @@ export interface TextOptions {
   readonly selectionTokens: number;
   /** From the start of each evaluation text. */
   readonly evaluationTokens: number;
+}
+
+export interface WeightedText {
+  readonly path: string;
+  /** Its share of the tokens is its weight over the sum of weights. */
+  readonly weight: number;
 }
 
 /** Windows with what identifies them. */
@@ -43,42 +49,88 @@ export interface RunTexts {
   readonly evaluation: readonly RunText[];
 }
 
-/** Shares of a single text that are held out for scores and for evaluation, at its end. */
+/** Shares of a text that are held out for scores and for evaluation, at its end. */
 const [scoreShare, evaluationShare] = [0.05, 0.05];
 
 /**
- * Encodes and cuts the texts, no more of them than is used. The validation windows are the ones after the calibration
- * windows of the same text; a text shorter than asked is used whole, and a tenth of it still validates.
+ * Encodes and cuts the texts, no more of them than is used. The validation windows of a text are the ones after its
+ * calibration windows; a text shorter than asked is used whole, and a tenth of it still validates. Windows of several
+ * texts take turns, in proportion to their weights.
  * @throws PuzzleError `file-missing`, `text-invalid`, `text-too-short`
  */
 export async function loadTexts(options: TextOptions, tokenizer: Tokenizer): Promise<RunTexts> {
-  const { window, scoreText, evaluationTexts } = options;
-  const wholeWindows = (tokens: number): number => Math.max(1, Math.floor(tokens / window));
-  const { distil, score, evaluation } = await sources(options);
-  const cut = ({ name, text }: Source, tokens: number): RunText => {
-    const count = wholeWindows(tokens);
-    return runText(name, cutWindows(tokenizer.encode(text, count * window), window, count, name));
-  };
-  const wanted = wholeWindows(options.calibrationTokens) + wholeWindows(options.validationTokens);
-  const all = cutWindows(tokenizer.encode(distil.text, wanted * window), window, undefined, distil.name);
-  const validating = Math.min(
-    wholeWindows(options.validationTokens),
-    Math.max(1, Math.floor(all.count / 10)),
-  );
-  if (all.count < 2) cutWindows(all.ids, window, 2, distil.name); // explains how many tokens two windows take
-  const boundary = all.count - validating;
-  const whole = runText(distil.name, all);
+  const { texts, scoreText, evaluationTexts, window } = options;
+  const parts =
+    texts === undefined ? [{ sources: bundledSources(), share: 1 }] : await Promise.all(shared(texts));
+  const sized = parts.map(({ sources, share }) => ({ sources, of: scaled(options, share) }));
+  const distil = sized.map(({ sources, of }) => distilWindows(sources.distil, of, tokenizer));
+  const scores =
+    scoreText === undefined
+      ? sized.map(({ sources, of }) => scoreAndSelection(sources.score, of, tokenizer))
+      : [scoreAndSelection(await readSource(scoreText), options, tokenizer)];
+  const evaluation =
+    evaluationTexts === undefined
+      ? sized.map(({ sources: { evaluation: source }, of }) => ({ source, tokens: of.evaluationTokens }))
+      : (await Promise.all(evaluationTexts.map(readSource))).map((source) => ({
+          source,
+          tokens: options.evaluationTokens,
+        }));
   return {
-    calibration: windowsOf(whole, 0, boundary),
-    validation: windowsOf(whole, boundary, all.count),
-    ...scoreAndSelection(scoreText === undefined ? score : await readSource(scoreText), options, tokenizer),
-    evaluation:
-      evaluationTexts === undefined
-        ? [cut(evaluation, options.evaluationTokens)]
-        : (await Promise.all(evaluationTexts.map(readSource))).map((text) =>
-            cut(text, options.evaluationTokens),
-          ),
+    calibration: inTurns(distil.map(({ calibration }) => calibration)),
+    validation: inTurns(distil.map(({ validation }) => validation)),
+    score: inTurns(scores.map(({ score }) => score)),
+    selection: inTurns(scores.map(({ selection }) => selection)),
+    evaluation: evaluation.map(({ source: { name, text }, tokens }) => {
+      const count = Math.max(1, Math.floor(tokens / window));
+      return runText(name, cutWindows(tokenizer.encode(text, count * window), window, count, name));
+    }),
   };
+}
+
+function scaled(options: TextOptions, share: number): TextOptions {
+  const part = (tokens: number): number => Math.round(share * tokens);
+  return {
+    ...options,
+    calibrationTokens: part(options.calibrationTokens),
+    validationTokens: part(options.validationTokens),
+    scoreTokens: part(options.scoreTokens),
+    selectionTokens: part(options.selectionTokens),
+    evaluationTokens: part(options.evaluationTokens),
+  };
+}
+
+/** Windows of several texts as one text, each spread evenly over the whole. */
+function inTurns(texts: readonly RunText[]): RunText {
+  const [first, ...others] = texts as [RunText, ...RunText[]];
+  if (others.length === 0) return first;
+  const { window } = first;
+  const order = texts
+    .flatMap(({ count, ids }) =>
+      Array.from({ length: count }, (_, i) => ({
+        at: (i + 0.5) / count,
+        ids: ids.subarray(i * window, (i + 1) * window),
+      })),
+    )
+    .sort((a, b) => a.at - b.at);
+  const ids = new Int32Array(order.length * window);
+  order.forEach((part, i) => ids.set(part.ids, i * window));
+  const name = texts.map((text) => `${text.name} (${text.count} windows)`).join(' + ');
+  return runText(name, { window, count: order.length, ids });
+}
+
+function distilWindows(
+  { name, text }: Source,
+  { window, calibrationTokens, validationTokens }: TextOptions,
+  tokenizer: Tokenizer,
+): Pick<RunTexts, 'calibration' | 'validation'> {
+  const wholeWindows = (tokens: number): number => Math.max(1, Math.floor(tokens / window));
+  const wanted = wholeWindows(calibrationTokens) + wholeWindows(validationTokens);
+  const all = cutWindows(tokenizer.encode(text, wanted * window), window, undefined, name);
+  const validating = Math.min(wholeWindows(validationTokens), Math.max(1, Math.floor(all.count / 10)));
+  if (all.count < 2) cutWindows(all.ids, window, 2, name); // explains how many tokens two windows take
+  const boundary = all.count - validating;
+  const whole = runText(name, all);
+  return { calibration: windowsOf(whole, 0, boundary), validation: windowsOf(whole, boundary, all.count) };
 }
 
 /** Windows for scores, then windows for the selection; a text shorter than asked is shared out in proportion. */
@@ -104,17 +156,28 @@ interface Source {
   readonly text: string;
 }
 
-async function sources({
-  text: path,
-}: TextOptions): Promise<{ distil: Source; score: Source; evaluation: Source }> {
-  if (path === undefined) {
-    const { train, validation, evaluation } = bundledText();
-    return {
-      distil: { name: 'bundled training text', text: train },
-      score: { name: 'bundled validation text', text: validation },
-      evaluation: { name: 'bundled evaluation text', text: evaluation },
-    };
-  }
+/** The parts of one text: no part sees another. */
+interface Sources {
+  readonly distil: Source;
+  readonly score: Source;
+  readonly evaluation: Source;
+}
+
+function bundledSources(): Sources {
+  const { train, validation, evaluation } = bundledText();
+  return {
+    distil: { name: 'bundled training text', text: train },
+    score: { name: 'bundled validation text', text: validation },
+    evaluation: { name: 'bundled evaluation text', text: evaluation },
+  };
+}
+
+function shared(texts: readonly WeightedText[]): Promise<{ sources: Sources; share: number }>[] {
+  const sum = texts.reduce((total, { weight }) => total + weight, 0);
+  return texts.map(async ({ path, weight }) => ({ sources: await sourcesOf(path), share: weight / sum }));
+}
+
+async function sourcesOf(path: string): Promise<Sources> {
   const { text } = await readSource(path);
   const scoreFrom = paragraphAfter(text, Math.floor(text.length * (1 - scoreShare - evaluationShare)));
   const evaluationFrom = paragraphAfter(text, Math.floor(text.length * (1 - evaluationShare)));
