@@ -1,7 +1,7 @@
 /** The picture of an architecture: a column per layer, attention above and FFN below, bars as high as what was kept. */
 
 export interface PicturedBlock {
-  /** As in the tables: `teacher`, `kv1`, `768`, `linear`, `no-op`. */
+  /** As in the tables: `teacher`, `kv1`, `h6-kv3`, `768`, `rank192`, `linear`, `no-op`. */
   readonly label: string;
   /** Name of the block's kind; decides the colour. */
   readonly kind: string;
@@ -27,6 +27,7 @@ const colours: Readonly<Record<string, string>> = {
   gqa: '#56b4e9',
   swiglu: '#56b4e9',
   linear: '#e69f00',
+  'low-rank': '#e69f00',
   'no-op': '#d55e00',
 };
 const otherColour = '#999999';

@@ -125,5 +125,5 @@ export function tagsOf({ attention, ffn }: Blocks): string[] {
 
 function slotTags(slot: keyof Blocks, label: string | undefined): string[] {
   if (label === undefined) return [];
-  return label === 'no-op' || label === 'linear' ? [`${slot}:${label}`] : [slot, `${slot}:${label}`];
+  return /^(no-op|linear|rank\d+)$/.test(label) ? [`${slot}:${label}`] : [slot, `${slot}:${label}`];
 }

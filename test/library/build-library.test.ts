@@ -270,7 +270,10 @@ describe('closed forms of a fine space', () => {
           ...[16, 5].map((rank) => ({ kind: 'low-rank', rank })),
         ],
   );
-  const parts = { alternatives: fine, options: { ...closedFormOptions, chunkTokens } };
+  const parts = {
+    alternatives: fine,
+    options: { ...closedFormOptions, tokenWeights: 'none', chunkTokens } satisfies LibraryOptions,
+  };
 
   /** Normalised MSE of blocks on windows, all tokens run through them. */
   async function measured(
