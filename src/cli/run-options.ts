@@ -1,6 +1,6 @@
 /** Flags of every command that distils, and what they mean to the pipeline. */
 import type { Options } from 'yargs';
-import { defaultLibraryOptions } from '../library/index.ts';
+import { defaultLibraryOptions, rankings, type LibraryOptions, type Ranking } from '../library/index.ts';
 import {
   bundledTeacher,
   openStore,
@@ -42,6 +42,10 @@ export const runOptions = {
       .map(([kind, { steps }]) => `${steps} for ${kind}`)
       .join(', ')}; none in fine spaces)`,
   },
+  ranking: {
+    choices: rankings,
+    describe: 'Which channels and heads a smaller block keeps (default: elimination)',
+  },
   ...deviceOptions,
   ...storeOption,
 } as const satisfies Record<string, Options>;
@@ -61,6 +65,7 @@ export interface RunArguments {
   readonly selectionTokens: number;
   readonly evalTokens: number;
   readonly distilSteps?: number | undefined;
+  readonly ranking?: Ranking | undefined;
   readonly device: Device;
   readonly threads?: number | undefined;
   readonly store: string;
@@ -94,7 +99,7 @@ export async function withPreparedRun<T>(
         selectionTokens: tokens(args.selectionTokens, 'selection-tokens'),
         evaluationTokens: tokens(args.evalTokens, 'eval-tokens'),
       },
-      library: libraryOptions(args.distilSteps),
+      library: libraryOptions(args),
     });
     return await body(prepared, store);
   } finally {
@@ -102,18 +107,15 @@ export async function withPreparedRun<T>(
   }
 }
 
-/** Undefined where nothing was asked: the space then says whether blocks are trained. */
-function libraryOptions(steps: number | undefined): typeof defaultLibraryOptions | undefined {
-  if (steps === undefined) return undefined;
-  const asked = wholeNumber(steps, 'distil-steps', 0);
+/** What flags ask of the library; the space says the rest. */
+function libraryOptions({ distilSteps, ranking }: RunArguments): Partial<LibraryOptions> {
+  const steps = distilSteps === undefined ? undefined : wholeNumber(distilSteps, 'distil-steps', 0);
+  const { distil } = defaultLibraryOptions;
   return {
-    ...defaultLibraryOptions,
-    distil: Object.fromEntries(
-      Object.entries(defaultLibraryOptions.distil).map(([kind, options]) => [
-        kind,
-        { ...options, steps: asked },
-      ]),
-    ),
+    ...(ranking !== undefined && { ranking }),
+    ...(steps !== undefined && {
+      distil: Object.fromEntries(Object.entries(distil).map(([kind, own]) => [kind, { ...own, steps }])),
+    }),
   };
 }
 

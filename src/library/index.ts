@@ -10,7 +10,7 @@ export {
   type SlotLibrary,
 } from './build-library.ts';
 export { assemble, paperInitialisation, type BlockWeights } from './assemble.ts';
-export type { Ranking } from './narrowing.ts';
+export { rankings, type Ranking } from './narrowing.ts';
 export type { TokenWeights } from './statistics.ts';
 export type { DistilOptions } from './distil.ts';
 export { defaultRefitOptions, refitStudent, type RefitOptions } from './refit.ts';

@@ -19,7 +19,8 @@ import { damped, leastSquaresOn } from './least-squares.ts';
  * mean |h_i| * ||W[:, i]||; `iterative-contribution` drops, again and again, what moves the output least together with
  * all that is gone already; `elimination` does so with the output matrix refitted after every step.
  */
-export type Ranking = 'contribution' | 'iterative-contribution' | 'elimination';
+export const rankings = ['contribution', 'iterative-contribution', 'elimination'] as const;
+export type Ranking = (typeof rankings)[number];
 
 /** A linear map of features, and what is known of them. */
 export interface FeatureMap {

@@ -74,10 +74,7 @@ export interface Prepared {
 /** Reads the space and the texts. Throws what they throw: nothing has been computed yet. */
 export async function prepare(
   teacher: Teacher,
-  {
-    library,
-    ...options
-  }: Omit<PreparedOptions, 'library'> & { readonly library?: LibraryOptions | undefined },
+  { library, ...options }: Omit<PreparedOptions, 'library'> & { readonly library?: Partial<LibraryOptions> },
 ): Promise<Prepared> {
   const { architecture } = teacher.checkpoint;
   const space = await loadSpace(options.space);
@@ -95,7 +92,10 @@ export async function prepare(
     ),
     texts: await loadTexts(options.texts, await teacher.checkpoint.tokenizer()),
     // A fine space keeps its closed forms unless told otherwise.
-    options: { ...options, library: library ?? (space.distil ? defaultLibraryOptions : closedFormOptions) },
+    options: {
+      ...options,
+      library: { ...(space.distil ? defaultLibraryOptions : closedFormOptions), ...library },
+    },
   };
 }
 
