@@ -2,16 +2,9 @@
 export { openStore, type Store } from './store.ts';
 export { bundledTeacher } from '../model/index.ts';
 export { openTeacher, type Teacher } from './teacher.ts';
-export {
-  distil,
-  prepare,
-  score,
-  scoreMethods,
-  searchRun,
-  type Prepared,
-  type ScoreMethod,
-  type SearchOutcome,
-} from './search-run.ts';
+export { prepare, type Prepared } from './prepare.ts';
+export { score, scoreMethods, type ScoreMethod } from './scoring.ts';
+export { distil, searchRun, type SearchOutcome } from './search-run.ts';
 export { damageMetrics } from './damages.ts';
 export type { TrainedLibrary } from './library-stage.ts';
 export { runDocument, runName, writeRunFolder, type RunRecord } from './run-folder.ts';

@@ -70,14 +70,15 @@ export async function profileStage(
         },
       );
       const at = join(job.folder, timingFile);
-      timings.push(
-        checkAgainst(
+      timings.push({
+        timed,
+        ...checkAgainst(
           timingSchema,
           await readJobJson(job, timingFile),
           at,
           'Remove the store; it will be made again.',
         ),
-      );
+      });
     }
   } finally {
     await runtime.close();
@@ -92,6 +93,7 @@ export async function profileStage(
     date: new Date().toISOString().slice(0, 10),
     workload,
     batches,
+    stream: { hidden: stream.hidden, vocabularySize: stream.vocabularySize },
     timings,
   };
 }

@@ -1,11 +1,14 @@
 /** The refit of a student as a stage: one stored job per slot, each resting on those before it. */
 import { join } from 'node:path';
 import { blockOf, type Weights } from '../blocks/index.ts';
-import { refitStudent, type RefitOptions } from '../library/index.ts';
+import { defaultRefitOptions, refitStudent, type RefitOptions } from '../library/index.ts';
 import type { Choice } from '../search/index.ts';
 import type { StoredTensor, Tensor } from '../tensor/index.ts';
 import { hashOf, type Json } from '../util/hash.ts';
+import { meanInterval, type Interval } from '../util/interval.ts';
 import type { ReportProgress } from '../util/progress.ts';
+import { isLower, openMeasure } from './measure-students.ts';
+import type { Prepared } from './prepare.ts';
 import { loadWeights, storedWeights, writeWeights } from './block-file.ts';
 import type { JobDescription, Store } from './store.ts';
 import { withCandidate, type StudentStageInput } from './student-stage.ts';
@@ -24,7 +27,7 @@ export interface RefittedBlocks {
 }
 
 /** Refits whatever slots the store lacks. */
-export async function refitStage(
+async function refitStage(
   input: StudentStageInput,
   choice: Choice,
   { calibration: text, validation }: Pick<RunTexts, 'calibration' | 'validation'>,
@@ -76,3 +79,34 @@ export async function refitStage(
 }
 
 const weightsFile = 'weights.safetensors';
+
+export interface RefitOutcome {
+  /** Mean KL on the selection text. */
+  readonly before: Interval;
+  readonly after: Interval;
+  readonly accepted: boolean;
+}
+
+/** Refits the student and says whether text that nothing was fitted on gains by it. */
+export async function refitSolution(
+  { texts, options }: Prepared,
+  students: StudentStageInput,
+  choice: Choice,
+  trainSteps: number,
+  store: Store,
+  report: ReportProgress,
+): Promise<{ readonly blocks: RefittedBlocks; readonly outcome: RefitOutcome }> {
+  const { chunkTokens } = options.library;
+  const train = { ...defaultRefitOptions.train, steps: trainSteps };
+  const refitOptions = { ...defaultRefitOptions, chunkTokens, train };
+  const blocks = await refitStage(students, choice, texts, refitOptions, store, report);
+  const measure = openMeasure(students, texts.selection, store);
+  try {
+    const before = await measure.kl({ choice, weights: 'library' });
+    const after = await measure.kl({ choice, weights: blocks });
+    const accepted = isLower(after, before);
+    return { blocks, outcome: { before: meanInterval(before), after: meanInterval(after), accepted } };
+  } finally {
+    await measure.close();
+  }
+}

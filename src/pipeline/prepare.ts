@@ -1,0 +1,53 @@
+/** What the stages of a run start from: teacher, space, alternatives, texts. */
+import { alternativesOf, loadSpace, sameBlock, type SearchSpace } from '../blocks/index.ts';
+import { closedFormOptions, defaultLibraryOptions, type LibraryOptions } from '../library/index.ts';
+import type { BlockConfig } from '../model/index.ts';
+import type { Teacher } from './teacher.ts';
+import { loadTexts, type RunTexts, type TextOptions } from './texts.ts';
+
+export interface PreparedOptions {
+  readonly space: string;
+  readonly texts: TextOptions;
+  readonly library: LibraryOptions;
+  readonly device: string;
+}
+
+/** What the stages that train and score need. */
+export interface Prepared {
+  readonly teacher: Teacher;
+  readonly space: SearchSpace;
+  /** Per slot; the teacher's own block is among them. */
+  readonly alternatives: readonly (readonly BlockConfig[])[];
+  /** Position of the teacher's own block, per slot. */
+  readonly teacherChoice: readonly number[];
+  readonly texts: RunTexts;
+  readonly options: PreparedOptions;
+}
+
+/** Reads the space and the texts. Throws what they throw: nothing has been computed yet. */
+export async function prepare(
+  teacher: Teacher,
+  { library, ...options }: Omit<PreparedOptions, 'library'> & { readonly library?: Partial<LibraryOptions> },
+): Promise<Prepared> {
+  const { architecture } = teacher.checkpoint;
+  const space = await loadSpace(options.space);
+  const alternatives = alternativesOf(space, architecture).map((configs, slot) => {
+    const own = architecture.slots[slot]!.block;
+    // Budgets and damages refer to the teacher's block, so it is there even where a space leaves it out.
+    return configs.some((config) => sameBlock(config, own)) ? configs : [own, ...configs];
+  });
+  return {
+    teacher,
+    space,
+    alternatives,
+    teacherChoice: alternatives.map((configs, slot) =>
+      configs.findIndex((config) => sameBlock(config, architecture.slots[slot]!.block)),
+    ),
+    texts: await loadTexts(options.texts, await teacher.checkpoint.tokenizer()),
+    // A fine space keeps its closed forms unless told otherwise.
+    options: {
+      ...options,
+      library: { ...(space.distil ? defaultLibraryOptions : closedFormOptions), ...library },
+    },
+  };
+}
