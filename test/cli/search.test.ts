@@ -125,6 +125,20 @@ test('search leaves a measured student in its folder, and the same again without
   expect(await jobsOf('killed')).toEqual(before);
   expect(await Promise.all(kept.map(async (job) => (await stat(join(killed, job))).mtimeMs))).toEqual(times);
 
+  // Jobs of every stage gone, as a kill inside it leaves them: they alone are made again, and the end is the same.
+  for (const stage of ['sensitivity', 'projection', 'score', 'student-damage', 'refit', 'student']) {
+    const jobs = (await readdir(join(killed, stage))).sort();
+    expect(jobs.length).toBeGreaterThan(0);
+    await rm(join(killed, stage, jobs[Math.floor(jobs.length / 2)]!), { recursive: true });
+  }
+  const mended = JSON.parse((await search('killed')).stdout);
+  expect(mended.layers).toEqual(document.layers);
+  expect(mended.students).toEqual(document.students);
+  expect(mended.path).toEqual(document.path);
+  expect((await jobsOf('killed')).filter((job) => !job.startsWith('sensitivity'))).toEqual(
+    before.filter((job) => !job.startsWith('sensitivity')),
+  );
+
   const additive = JSON.parse((await search('store', '--no-context', '--no-refit')).stdout);
   expect(additive).toMatchObject({ status: 'optimal', path: [] });
   expect(await readFile(join(additive.results, 'report.md'), 'utf8')).toContain('Proven optimal');
