@@ -32,7 +32,7 @@ const port = z.strictObject({
 const names = z.strictObject({ keys: z.string(), values: z.string() });
 
 /** What runs an exported decoder needs to know. */
-export const onnxDescriptionSchema = z.strictObject({
+const fields = z.strictObject({
   schema: z.literal('puzzle/onnx-decoder@1'),
   model: z.literal(onnxFiles.model),
   /** The weights' file and its size. */
@@ -56,6 +56,20 @@ export const onnxDescriptionSchema = z.strictObject({
       present: names,
     }),
   ),
+});
+/** The fields, with a cache that the ports have. */
+const onnxDescriptionSchema = fields.superRefine(({ dtype, inputs, outputs, cache }, context) => {
+  for (const [index, { kvHeads, headDim, past, present }] of cache.entries()) {
+    for (const [part, name, ports] of [
+      ...Object.values(past).map((own) => ['past', own, inputs] as const),
+      ...Object.values(present).map((own) => ['present', own, outputs] as const),
+    ]) {
+      const [shape, wanted] = [ports[name]?.shape ?? [], ['batch', kvHeads, part, headDim]];
+      if (shape.join() === wanted.join() && ports[name]!.dtype === dtype) continue;
+      const message = `${name} is no port of ${dtype}[${wanted.join(', ')}]`;
+      context.addIssue({ code: 'custom', path: ['cache', index, part], message });
+    }
+  }
 });
 export type OnnxDescription = z.infer<typeof onnxDescriptionSchema>;
 

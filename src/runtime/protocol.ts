@@ -38,6 +38,8 @@ interface LoadRequest {
   readonly program: string;
   /** ONNX bytes, or the path of a file. */
   readonly model: Uint8Array<ArrayBuffer> | string;
+  /** Names of its inputs and outputs, as the host knows them. */
+  readonly ports: readonly string[];
   /** Content of the files that the bytes name as the model's weights. */
   readonly weights: Readonly<Record<string, Uint8Array>>;
 }

@@ -232,7 +232,8 @@ class WorkerRuntime implements Runtime {
     const buffers = [...new Set(Object.values(weights).map(({ buffer }) => buffer))];
     const key = `${program.hash} loaded ${this.#nextLoaded++}`;
     try {
-      await client.send({ kind: 'load', program: key, model, weights }, buffers);
+      const ports = [...Object.keys(program.inputs), ...Object.keys(program.outputs)];
+      await client.send({ kind: 'load', program: key, model, ports, weights }, buffers);
     } catch (error) {
       throw named(program, error);
     }

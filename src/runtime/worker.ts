@@ -92,14 +92,19 @@ async function run({ program, bytes, evict: evicted, feeds, keep, into }: Reques
   );
 }
 
-async function load({ program, model, weights }: RequestOf<'load'>): Promise<Answer> {
+async function load({ program, model, ports, weights }: RequestOf<'load'>): Promise<Answer> {
   const externalData = Object.entries(weights).map(([path, data]) => ({ path, data }));
   const settings = { ...sessionOptions(options, []), ...(externalData.length > 0 && { externalData }) };
-  const session =
-    typeof model === 'string'
-      ? InferenceSession.create(model, settings)
-      : InferenceSession.create(model, settings);
-  sessions.set(program, await session);
+  const session = await (typeof model === 'string'
+    ? InferenceSession.create(model, settings)
+    : InferenceSession.create(model, settings));
+  const found = [...session.inputNames, ...session.outputNames];
+  const stray = [...found, ...ports].find((name) => !found.includes(name) || !ports.includes(name));
+  if (stray !== undefined) {
+    await session.release();
+    throw new Error(`${stray} is ${ports.includes(stray) ? 'not' : 'also'} among its inputs and outputs`);
+  }
+  sessions.set(program, session);
   return {};
 }
 
