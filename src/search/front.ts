@@ -1,7 +1,9 @@
 /** The exact Pareto front of objective and one resource. */
 
 import { dynamicFront } from './exact/dynamic-front.ts';
-import { toShape } from './exact/shape.ts';
+import { undominated } from './exact/dominance.ts';
+import { toShape, type Shape } from './exact/shape.ts';
+import { slabFront } from './exact/slab-front.ts';
 import { minimiseResource, withUpper } from './exchange-objective.ts';
 import type { Choice, Problem, SolveOptions } from './problem.ts';
 import { solve } from './solve.ts';
@@ -30,7 +32,7 @@ export interface Front {
 
 /**
  * Every choice within the limits that no other beats in objective and in the total of `resource` (the less the better).
- * Where nothing else is limited one dynamic program finds them all; else by solving again and again.
+ * Dynamic programs find them where the problem has the exact solver's shape; else it is solved again and again.
  *
  * @throws PuzzleError `bad-problem`.
  */
@@ -49,9 +51,10 @@ export async function solveFront(
       ? toShape(withUpper(problem, resource, problem.resources[resource]!.upper ?? Number.MAX_VALUE))
       : undefined;
   if (shape === 'infeasible') return { points: [], complete: true, epsilon: 0 };
-  if (!shape || shape.raw.weight.length > 1) return frontBySolving(problem, resource, options, progress);
+  if (!shape) return frontBySolving(problem, resource, options, progress);
+  const { picks, complete, epsilon } = ownFront(shape, resource, performance.now() + timeLimitMs, progress);
+  if (complete === 'unable') return frontBySolving(problem, resource, options, progress);
   const check = verifier(problem);
-  const { picks, complete, epsilon } = dynamicFront(shape.raw, performance.now() + timeLimitMs);
   const points = picks.map((pick): FrontPoint => {
     const choice = shape.toChoice(pick);
     const { value, totals, violations } = check(choice);
@@ -60,6 +63,18 @@ export async function solveFront(
   });
   progress(points.length);
   return { points: distinct(problem, points, resource), complete, epsilon };
+}
+
+/** With nothing else limited one dynamic program; else slab by slab. */
+function ownFront(
+  { raw, free, rowOf }: Shape,
+  resource: number,
+  deadline: number,
+  progress: (points: number) => void,
+): { picks: readonly Int32Array[]; complete: boolean | 'unable'; epsilon: number } {
+  if (raw.weight.length === 1) return dynamicFront(raw, deadline);
+  const { picks, end } = slabFront(raw, rowOf[resource]!, undominated(raw, free), deadline, progress);
+  return { picks, complete: end === 'too-dense' ? 'unable' : end === 'complete', epsilon: 0 };
 }
 
 /** Drops points that only rounding tells from the one with less of the resource. */

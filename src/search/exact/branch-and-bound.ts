@@ -140,7 +140,7 @@ class BranchAndBound {
     const known = this.#gap(core, dual, node.bound);
     const next = nextGap(core, dual, known);
     const gap = next * lastGrowth > most ? most : next;
-    const found = this.#enumerator.run(core, dual, gap, most, {
+    const found = this.#enumerator.best(core, dual, gap, most, {
       labels: labelsPerList,
       expired: () => performance.now() > this.#options.deadline,
     });

@@ -3,7 +3,7 @@
 import type { Core } from './core.ts';
 import type { Dual } from './dual.ts';
 import { CompletionBounds } from './completion.ts';
-import { join, type Window } from './join.ts';
+import { join, joinFront, type Pair, type Window } from './join.ts';
 import { extend, type CoreGroup } from './extend.ts';
 import { Frontier, type FrontierRow } from './frontier.ts';
 import { LabelList, Trail } from './label-list.ts';
@@ -34,8 +34,42 @@ export class Enumerator {
    * @param gap how far above the dual bound the enumeration is to see everything.
    * @param most how far above it a choice is still welcome: lists up to one gap meet in choices up to two.
    */
-  run(core: Core, dual: Dual, gap: number, most: number, limits: EnumerationLimits): Enumeration {
+  best(core: Core, dual: Dual, gap: number, most: number, limits: EnumerationLimits): Enumeration {
     const split = splitGroups(core, dual, gap);
+    const lists = this.#grow(split, gap, limits);
+    if (!lists) return { kind: 'gave-up' };
+    const pair = join(...lists, split.window, most);
+    return {
+      kind: 'complete',
+      ...(pair && { pick: this.#pickOf(core, split, lists, pair) }),
+      everything: split.everything,
+    };
+  }
+
+  /**
+   * Every choice within the gap that none beats in cost and in a row's weight, weights from `lowest` on, the heaviest
+   * first; undefined when a list outgrew the limit or time is up.
+   */
+  front(
+    core: Core,
+    dual: Dual,
+    gap: number,
+    { row, lowest }: { readonly row: number; readonly lowest: number },
+    limits: EnumerationLimits,
+  ): { readonly picks: readonly Int32Array[]; readonly labels: number } | undefined {
+    const split = splitGroups(core, dual, gap, row);
+    const lists = this.#grow(split, gap, limits);
+    if (!lists) return undefined;
+    const axis = { row: split.axis, lowest: lowest - split.base[split.axis]! };
+    const pairs = joinFront(...lists, split.window, gap, axis);
+    return {
+      picks: pairs.map((pair) => this.#pickOf(core, split, lists, pair)),
+      labels: Math.max(lists[0].size, lists[1].size),
+    };
+  }
+
+  /** The two lists over all groups, or undefined. */
+  #grow(split: Split, gap: number, limits: EnumerationLimits): readonly [LabelList, LabelList] | undefined {
     const rows = split.rows.length;
     if (this.#lists[0]?.rows !== rows)
       this.#lists = Array.from({ length: 4 }, () => new LabelList(rows, 256));
@@ -58,15 +92,17 @@ export class Enumerator {
         extend(right, rightNext, group, this.#trail, { gap, completion: rightBounds, frontier });
         [right, rightNext] = [rightNext, right];
       }
-      if (Math.max(left.size, right.size) > limits.labels || limits.expired()) return { kind: 'gave-up' };
+      if (Math.max(left.size, right.size) > limits.labels || limits.expired()) return undefined;
     }
-    const pair = join(left, right, split.window, most);
-    if (!pair) return { kind: 'complete', everything: split.everything };
-    const pick = split.first;
+    return [left, right];
+  }
+
+  #pickOf(core: Core, split: Split, [left, right]: readonly [LabelList, LabelList], pair: Pair): Int32Array {
+    const pick = split.first.slice();
     for (const label of [left.node[pair.left]!, right.node[pair.right]!]) {
       for (const column of this.#trail.columns(label)) pick[groupOf(core, column)] = column;
     }
-    return { kind: 'complete', pick, everything: split.everything };
+    return pick;
   }
 }
 
@@ -77,12 +113,20 @@ interface Split {
   /** Rows that some choice within the gap could break, or that have a price. */
   readonly rows: readonly FrontierRow[];
   readonly window: Window;
+  /** The first columns' weights, per row. */
+  readonly base: readonly number[];
+  /** Position among the rows of the one that was asked for; -1 if none was. */
+  readonly axis: number;
   /** No column exceeds the gap: the enumeration sees every choice there is. */
   readonly everything: boolean;
 }
 
-/** Sorts out what the gap leaves: columns per group, cheapest first, with weights relative to the first. */
-function splitGroups(core: Core, { reduced, price }: Dual, gap: number): Split {
+/**
+ * Sorts out what the gap leaves: columns per group, cheapest first, with weights relative to the first.
+ *
+ * @param axis a row that matters in any case.
+ */
+function splitGroups(core: Core, { reduced, price }: Dual, gap: number, axis = -1): Split {
   const { groups, start, weight } = core;
   const first = new Int32Array(groups);
   const open: Int32Array[] = [];
@@ -106,6 +150,7 @@ function splitGroups(core: Core, { reduced, price }: Dual, gap: number): Split {
   const directions: FrontierRow['direction'][] = [];
   const lower: number[] = [];
   const upper: number[] = [];
+  const bases: number[] = [];
   for (let i = 0; i < core.rows; i++) {
     const own = weight[i]!;
     let base = 0;
@@ -123,10 +168,11 @@ function splitGroups(core: Core, { reduced, price }: Dual, gap: number): Split {
       most += up;
     }
     const lowerMatters = least < core.lower[i]! || price[i]! < 0;
-    const upperMatters = most > core.upper[i]! || price[i]! > 0;
+    const upperMatters = most > core.upper[i]! || price[i]! > 0 || i === axis;
     if (!lowerMatters && !upperMatters) continue;
     directions.push(lowerMatters && upperMatters ? 'equal' : upperMatters ? 'less' : 'more');
     rows.push(i);
+    bases.push(base);
     lower.push(core.lower[i]! - base);
     upper.push(core.upper[i]! - base);
   }
@@ -143,7 +189,15 @@ function splitGroups(core: Core, { reduced, price }: Dual, gap: number): Split {
     return { columns, cost: Float64Array.from(columns, (j) => reduced[j]!), weight: relative };
   });
   const frontierRows = rows.map((i, k): FrontierRow => ({ direction: directions[k]!, price: price[i]! }));
-  return { groups: coreGroups, first, rows: frontierRows, window, everything: worst <= gap };
+  return {
+    groups: coreGroups,
+    first,
+    rows: frontierRows,
+    window,
+    base: bases,
+    axis: rows.indexOf(axis),
+    everything: worst <= gap,
+  };
 }
 
 /** The group of a column, by bisection. */

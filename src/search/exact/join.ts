@@ -9,7 +9,7 @@ export interface Window {
   readonly price: Float64Array;
 }
 
-interface Pair {
+export interface Pair {
   readonly left: number;
   readonly right: number;
   /** Reduced costs plus what the unused part of priced limits is worth: how far above the bound the choice lies. */
@@ -59,6 +59,73 @@ export function join(left: LabelList, right: LabelList, window: Window, gap: num
     }
   }
   return bestLeft < 0 ? undefined : { left: bestLeft, right: bestRight, gap: best };
+}
+
+/** A pair with its total in the row that is traded against cost. */
+interface FrontPair extends Pair {
+  readonly total: number;
+}
+
+/** The traded row's totals fall into this many bins, of which the cheapest pairs are known. */
+const frontBins = 1024;
+
+/**
+ * The pairs within the gap that no other beats in gap and in the total of one row, totals from `lowest` on, the greatest
+ * total first. Of equal pairs one is there.
+ */
+export function joinFront(
+  left: LabelList,
+  right: LabelList,
+  window: Window,
+  gap: number,
+  axis: { readonly row: number; readonly lowest: number },
+): Pair[] {
+  const rows = left.rows;
+  const { upper, price } = window;
+  const lower = window.lower.with(axis.row, axis.lowest);
+  const grid = new Grid(right, { ...window, lower }, gap);
+  const bins = Array.from({ length: frontBins }, (): FrontPair[] => []);
+  /** The least gap in each bin and all below. */
+  const least = new Float64Array(frontBins).fill(Infinity);
+  const perTotal = frontBins / Math.max(upper[axis.row]! - axis.lowest, Number.MIN_VALUE);
+  for (let a = 0; a < left.size; a++) {
+    const leftCost = left.cost[a]!;
+    const [x0, x1, y0, y1] = grid.reach(left.total, a * rows, gap - leftCost);
+    for (let x = x0; x <= x1; x++) {
+      for (let y = y0; y <= y1; y++) {
+        const cell = x * grid.height + y;
+        const end = grid.start[cell + 1]!;
+        scan: for (let k = grid.start[cell]!; k < end; k++) {
+          const b = grid.label[k]!;
+          let cost = leftCost + right.cost[b]!;
+          if (cost > gap) break;
+          for (let i = 0; i < rows; i++) {
+            const total = left.total[a * rows + i]! + right.total[b * rows + i]!;
+            if (total > upper[i]! || total < lower[i]!) continue scan;
+            const p = price[i]!;
+            if (p > 0) cost += p * (upper[i]! - total);
+            else if (p < 0) cost += p * (lower[i]! - total);
+          }
+          const total = left.total[a * rows + axis.row]! + right.total[b * rows + axis.row]!;
+          const bin = Math.min(frontBins - 1, Math.floor((total - axis.lowest) * perTotal));
+          if (cost > gap || (bin > 0 && cost >= least[bin - 1]!)) continue;
+          const own = bins[bin]!;
+          if (own.some((pair) => pair.gap <= cost && pair.total <= total)) continue;
+          own.push({ left: a, right: b, gap: cost, total });
+          for (let above = bin; above < frontBins && least[above]! > cost; above++) least[above] = cost;
+        }
+      }
+    }
+  }
+  const pairs = bins.flat().sort((p, q) => p.total - q.total || p.gap - q.gap);
+  let cheapest = Infinity;
+  return pairs
+    .filter((pair) => {
+      if (pair.gap >= cheapest) return false;
+      cheapest = pair.gap;
+      return true;
+    })
+    .reverse();
 }
 
 /** Right labels by cell; within a cell the list's order, by reduced cost, is kept (counting sort). */

@@ -4,7 +4,7 @@ import type { Choice, Problem } from '../problem.ts';
 import { limitTolerance } from '../tolerance.ts';
 import type { RawCore } from './core.ts';
 
-interface Shape {
+export interface Shape {
   readonly raw: RawCore;
   /** What columns take of the resources without limits. */
   readonly free: readonly Float64Array[];
