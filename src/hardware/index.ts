@@ -24,6 +24,7 @@ export {
   renderProfile,
 } from './calibration/shipped-profiles.ts';
 export { datasheetProfile } from './calibration/datasheet-profile.ts';
+export { profileOfBlocks, profileOfRows, profileOfRun } from './calibration/own-profile.ts';
 export { parseProfile, profileFileName } from './load-profile.ts';
 export type { Quantity, Source } from './quantity.ts';
 export { workload } from './workload.ts';

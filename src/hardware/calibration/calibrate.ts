@@ -52,7 +52,7 @@ const attentionPlans: readonly GridPlan[] = [
 ];
 
 /** Rows are held to be too few to test a model on below this. */
-const leastRows = 100;
+export const leastRows = 100;
 
 interface Chosen {
   readonly model: KernelModel;

@@ -28,7 +28,10 @@ export function predictMs(model: BuiltModel, sample: Sample, peaks: Peaks): numb
 }
 
 /** Which fold each shape belongs to: whole shapes, shuffled by a fixed seed. */
-export function foldsByShape(samples: readonly Sample[], count: number): ReadonlyMap<string, number> {
+export function foldsByShape(
+  samples: readonly { readonly shape: string }[],
+  count: number,
+): ReadonlyMap<string, number> {
   const shapes = [...new Set(samples.map(({ shape }) => shape))].sort();
   return new Map(
     seededRandom(5)

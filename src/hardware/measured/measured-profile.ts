@@ -7,6 +7,7 @@ import { checkAgainst } from '../../util/json.ts';
 import type { CostTable } from '../cost-table.ts';
 import { scale, sum, type Quantity } from '../quantity.ts';
 import { decodeSteps, prefillPlan, workloadSchema, type Workload } from '../workload.ts';
+import { timedSchema } from './timed.ts';
 import type { Timed, Timing } from './timed.ts';
 
 export const measuredProfileSchemaName = 'puzzle/measured-profile@1';
@@ -30,9 +31,12 @@ const measuredProfileSchema = z.strictObject({
   /** What was timed holds for this workload, at these batches, and no other. */
   workload: workloadSchema,
   batches: z.array(z.int().positive()).min(1),
+  /** Of the model whose blocks were timed. */
+  stream: z.strictObject({ hidden: z.int().positive(), vocabularySize: z.int().positive() }),
   timings: z.array(
     z.strictObject({
       part: z.string(),
+      timed: timedSchema,
       ms: milliseconds,
       lowMs: milliseconds,
       highMs: milliseconds,

@@ -1,25 +1,22 @@
 /** What is timed on a machine, and what its repeats say. */
-import type { BlockConfig } from '../../model/index.ts';
+import { z } from 'zod';
+
+const count = z.int().positive();
+const configSchema = z.object({ kind: z.string() }).catchall(z.union([z.string(), z.number(), z.boolean()]));
+const block = { part: z.literal('block'), config: configSchema, batch: count };
 
 /** A block in one phase, or all of a decoder that is not blocks: launch, embedding, final norm, head, logits. */
-export type Timed =
-  | {
-      readonly part: 'block';
-      readonly phase: 'prefill';
-      readonly config: BlockConfig;
-      readonly batch: number;
-      /** Of each prompt. */
-      readonly tokens: number;
-    }
-  | {
-      readonly part: 'block';
-      readonly phase: 'decode';
-      readonly config: BlockConfig;
-      readonly batch: number;
-      /** Tokens in each sequence's cache before the new one. */
-      readonly length: number;
-    }
-  | { readonly part: 'head'; readonly batch: number };
+export const timedSchema = z.union([
+  z.strictObject({ ...block, phase: z.literal('prefill'), /** Of each prompt. */ tokens: count }),
+  z.strictObject({
+    ...block,
+    phase: z.literal('decode'),
+    /** Tokens in each sequence's cache before the new one. */
+    length: count,
+  }),
+  z.strictObject({ part: z.literal('head'), batch: count }),
+]);
+export type Timed = z.output<typeof timedSchema>;
 
 /** Milliseconds of one pass. */
 export interface Timing {
