@@ -13,6 +13,7 @@ import {
   type Scenario,
   type SolveOptions,
   type SolverName,
+  type WrittenConstraint,
 } from '../search/index.ts';
 import { PuzzleError } from '../util/errors.ts';
 import { checkAgainst, parseJson } from '../util/json.ts';
@@ -28,11 +29,10 @@ export const libraryOptions = {
   },
   objective: {
     type: 'string',
-    default: 'kl_div',
     describe:
-      "With --library: the metric whose sum over layers is minimised (kl_div, lm_loss, or the library's own)",
+      "With --library: the metric whose sum over layers is minimised (default: kl_div; lm_loss, or the library's own)",
   },
-  maximise: { type: 'boolean', default: false, describe: 'With --library: more of the metric is better' },
+  maximise: { type: 'boolean', describe: 'With --library: more of the metric is better' },
   constraints: { type: 'string', describe: 'YAML or JSON list of constraints (docs/search.md)' },
 } as const satisfies Record<string, Options>;
 
@@ -150,7 +150,7 @@ export function measureOfFlag(name: string): string {
   return budgetFlags.find(([flag]) => flag === name)?.[1] ?? name;
 }
 
-export function budgetsFrom(args: ScenarioArguments): Budget[] {
+export function budgetsFrom(args: Pick<ScenarioArguments, (typeof budgetFlags)[number][0]>): Budget[] {
   return budgetFlags.flatMap(([flag, measure, quantity]) => {
     const text = args[flag];
     return text === undefined ? [] : [{ measure, limit: parseAmount(text, quantity, `--${flag}`) }];
@@ -195,7 +195,11 @@ async function loadLibrary(args: ScenarioArguments, path: string): Promise<Sourc
 }
 
 async function withConstraints(scenario: Scenario, path: string | undefined): Promise<Scenario> {
-  if (path === undefined) return scenario;
+  return path === undefined ? scenario : constrained(scenario, await readConstraints(path), path);
+}
+
+/** @throws PuzzleError `file-missing`, `file-invalid` naming the place */
+export async function readConstraints(path: string): Promise<readonly WrittenConstraint[]> {
   const { parse } = await import('yaml');
   const text = await readText(path);
   let content: unknown;
@@ -208,13 +212,7 @@ async function withConstraints(scenario: Scenario, path: string | undefined): Pr
       cause,
     });
   }
-  const written = checkAgainst(
-    constraintsSchema,
-    content,
-    path,
-    'See docs/search.md for the constraints there are.',
-  );
-  return constrained(scenario, written, path);
+  return checkAgainst(constraintsSchema, content, path, 'See docs/search.md for the constraints there are.');
 }
 
 async function loadResult(args: ScenarioArguments, path: string): Promise<Source> {

@@ -2,7 +2,12 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { formatArchitecture } from '../model/index.ts';
-import { searchResultDocument, toProblemFile, type SearchResultDocument } from '../search/index.ts';
+import {
+  batchDocuments,
+  searchResultDocument,
+  toProblemFile,
+  type SearchResultDocument,
+} from '../search/index.ts';
 import { explainingFailure, writeFolderAtomically } from '../util/atomic-file.ts';
 import { hashOf, type Json } from '../util/hash.ts';
 import { architecturePicture } from './picture.ts';
@@ -39,6 +44,9 @@ export function runName({ prepared, hardware }: SearchOutcome, { request }: RunR
 export function runDocument({
   scenario,
   solution,
+  others,
+  batches,
+  workload,
   budgets,
   students,
   scoring,
@@ -49,9 +57,13 @@ export function runDocument({
   readonly scoring: Json;
   readonly path: readonly Json[];
   readonly refit?: Json;
+  readonly batch: number;
+  readonly batches?: Json;
 } {
   return {
-    ...searchResultDocument(scenario, [solution], budgets),
+    ...searchResultDocument(scenario, [solution, ...others], budgets),
+    batch: workload.batch,
+    ...(batches && { batches: batchDocuments(batches).map((row) => ({ ...row })) }),
     students: students.map(({ name, evaluations }) => ({
       name,
       evaluations: evaluations as unknown as Json,

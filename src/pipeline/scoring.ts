@@ -72,7 +72,7 @@ const stageInput = (prepared: Prepared, library: TrainedLibrary, text: RunText):
 });
 
 /** A proven optimum, and what it rests on. */
-interface Scored {
+export interface Scored {
   readonly scenario: Scenario;
   readonly limits: readonly Limit[];
   readonly solution: Solution;

@@ -6,12 +6,15 @@ import {
   infeasibleError,
   reportBudgets,
   resolveBudgets,
-  solve,
+  solveDiverse,
+  sweepBatches,
   underLimits,
+  type BatchSweep,
   type BudgetReport,
   type Limit,
   type Scenario,
   type Solution,
+  type WrittenConstraint,
 } from '../search/index.ts';
 import type { ReportProgress } from '../util/progress.ts';
 import type { Damage, Damages } from './damages.ts';
@@ -22,7 +25,14 @@ import { modelScenario } from './model-scenario.ts';
 import type { Prepared } from './prepare.ts';
 import { refitSolution, type RefitOutcome, type RefittedBlocks } from './refit-stage.ts';
 import { rivals } from './rivals.ts';
-import { measuredWindows, scoreAndSolve, sumsOf, type Scoring, type ScoringRequest } from './scoring.ts';
+import {
+  measuredWindows,
+  scoreAndSolve,
+  sumsOf,
+  type Scored,
+  type Scoring,
+  type ScoringRequest,
+} from './scoring.ts';
 import type { Store } from './store.ts';
 import { studentStage, type Candidate, type EvaluatedCandidate } from './student-stage.ts';
 
@@ -50,10 +60,17 @@ export interface SearchRequest extends ScoringRequest {
   };
   /** Whether to evaluate what simpler methods make under the same budgets beside the student. */
   readonly compare: boolean;
+  /** Batches to choose from, instead of the workload's own. */
+  readonly batches?: readonly number[];
+  /** Beside those of the space. */
+  readonly constraints?: { readonly written: readonly WrittenConstraint[]; readonly path: string };
+  /** Further architectures to find, but not to build. */
+  readonly others?: { readonly count: number; readonly minDifferent: number };
 }
 
 export interface SearchOutcome {
   readonly prepared: Prepared;
+  /** With the batch chosen. */
   readonly workload: Workload;
   readonly hardware: Hardware;
   readonly library: TrainedLibrary;
@@ -62,6 +79,10 @@ export interface SearchOutcome {
   readonly scenario: Scenario;
   readonly limits: readonly Limit[];
   readonly solution: Solution;
+  /** The best that differ from the solution and each other as asked for. */
+  readonly others: readonly Solution[];
+  /** What each batch gave, by the sum of scores; absent where there was none to choose. */
+  readonly batches?: BatchSweep;
   readonly scoring: Scoring;
   /** Students measured on the way; empty without search in context. */
   readonly path: readonly ContextStep[];
@@ -85,24 +106,52 @@ export async function searchRun(
   report: ReportProgress,
 ): Promise<SearchOutcome> {
   const { teacher, alternatives, teacherChoice } = prepared;
-  const { workload, hardware } = request;
-  const costs = hardware.costs(teacher.checkpoint.architecture.stream, alternatives, workload);
-  const scenarioOf = (damages: Damages): Scenario => {
+  const { hardware, batches = [request.workload.batch] } = request;
+  const { stream } = teacher.checkpoint.architecture;
+  const workloadAt = (batch: number): Workload => ({ ...request.workload, batch });
+  const costsAt = (batch: number): CostTable => hardware.costs(stream, alternatives, workloadAt(batch));
+  const scenarioAt = (batch: number, damages: Damages): Scenario => {
     const scenario = modelScenario({
       architecture: teacher.checkpoint.architecture,
       alternatives,
       teacher: teacherChoice,
       damages,
       metric: request.metric,
-      costs,
-      workload,
+      costs: costsAt(batch),
+      workload: workloadAt(batch),
     });
-    return constrained(scenario, prepared.space.constraints, prepared.space.path);
+    const { space } = prepared;
+    const own = constrained(scenario, space.constraints, space.path);
+    return request.constraints
+      ? constrained(own, request.constraints.written, request.constraints.path)
+      : own;
   };
-  await requireFeasible(scenarioOf(alternatives.map((configs) => configs.map(() => noDamage))), request);
+  const undamaged = alternatives.map((configs) => configs.map(() => noDamage));
+  const fitting = await fittingBatch((batch) => scenarioAt(batch, undamaged), batches, request);
 
   const library = await distil(prepared, store, report);
-  const scored = await scoreAndSolve(prepared, request, library, scenarioOf, store, report);
+  const scoredThere = await scoreAndSolve(
+    prepared,
+    request,
+    library,
+    (damages) => scenarioAt(fitting, damages),
+    store,
+    report,
+  );
+  const answerAt = (batch: number, solution: Solution): Pick<Scored, 'scenario' | 'limits' | 'solution'> => {
+    const scenario = scenarioAt(batch, scoredThere.damages);
+    return { scenario, limits: resolveBudgets(scenario, request.budgets), solution };
+  };
+  const sweep =
+    request.batches &&
+    (await sweepBatches(
+      batches,
+      (batch) => scenarioAt(batch, scoredThere.damages),
+      request.budgets,
+      request.solve,
+    ));
+  const batch = sweep?.best?.batch ?? fitting;
+  const scored = sweep?.best ? { ...scoredThere, ...answerAt(batch, sweep.best.solution) } : scoredThere;
   const { limits } = scored;
   const { texts, options } = prepared;
   const students = { teacher, alternatives, library, texts: texts.evaluation, device: options.device };
@@ -140,13 +189,15 @@ export async function searchRun(
   ];
   return {
     prepared,
-    workload,
+    workload: workloadAt(batch),
     hardware,
     library,
-    costs,
+    costs: costsAt(batch),
     scenario,
     limits,
     solution,
+    others: request.others ? await othersThan(scenario, limits, solution, request.others, request) : [],
+    ...(sweep && { batches: sweep }),
     scoring: { ...scored.scoring, ...sumsOf(scored, prepared, solution.choice) },
     path: context?.path ?? [],
     weights,
@@ -158,13 +209,40 @@ export async function searchRun(
 
 const noDamage: Damage = { mean: 0, samples: Float64Array.of(0), source: 'teacher' };
 
-/** Costs alone say whether anything fits; better now than after an hour of training. */
-async function requireFeasible(
-  scenario: Scenario,
+/**
+ * Costs alone say whether anything fits; better now than after an hour of training.
+ * @returns the batch of the highest throughput at which something does
+ * @throws PuzzleError `infeasible` if nothing fits at any, with what would fit at the first
+ */
+async function fittingBatch(
+  scenarioAt: (batch: number) => Scenario,
+  batches: readonly number[],
   { budgets, solve: options }: SearchRequest,
-): Promise<void> {
+): Promise<number> {
+  const { rows, best } = await sweepBatches(batches, scenarioAt, budgets, options);
+  if (best !== undefined) return best.batch;
+  // A time limit may have struck before the first answer: then scoring goes on, and the search has its say later.
+  const undecided = rows.find(({ solution }) => solution.status !== 'infeasible');
+  if (undecided !== undefined) return undecided.batch;
+  const scenario = scenarioAt(batches[0]!);
   const limits = resolveBudgets(scenario, budgets);
-  const { status } = await solve(underLimits(scenario, limits), options);
-  if (status !== 'infeasible') return;
   throw infeasibleError(scenario, limits, await explainInfeasibility(scenario, limits, options));
+}
+
+async function othersThan(
+  scenario: Scenario,
+  limits: readonly Limit[],
+  { choice }: Solution,
+  { count, minDifferent }: NonNullable<SearchRequest['others']>,
+  { solve: options }: SearchRequest,
+): Promise<readonly Solution[]> {
+  const problem = underLimits(scenario, limits);
+  const differs = { kind: 'differ', from: choice, atLeast: minDifferent, unit: 'layer' } as const;
+  const others = await solveDiverse(
+    { ...problem, constraints: [...problem.constraints, differs] },
+    count,
+    minDifferent,
+    options,
+  );
+  return others.filter((other) => other.choice.length > 0);
 }

@@ -19,7 +19,7 @@ export interface BatchSweep {
 }
 
 /**
- * @param scenarioAt the scenario with the costs of a batch; groups and scores are the same for all.
+ * @param scenarioAt the scenario with the costs of a batch; groups are the same for all.
  * @param budgets hold at every batch; relative ones refer to the teacher at that batch.
  */
 export async function sweepBatches(

@@ -33,6 +33,7 @@ export { compareBaselines, randomChoices, uniformChoice, type Baseline } from '.
 export { dropLayers } from './depth.ts';
 export {
   architectureDocument,
+  batchDocuments,
   budgetDocument,
   costsOf,
   layersOf,

@@ -1,8 +1,20 @@
 /** The JSON documents that commands print, schema `puzzle/search-result@1` and its parts. */
 import type { Quantity } from '../util/units.ts';
+import type { BatchSweep } from './batch-sweep.ts';
 import type { BudgetReport } from './budget-report.ts';
 import type { Choice, Solution } from './problem.ts';
 import { measureValue, totalsOf, type Measure, type Scenario } from './scenario.ts';
+
+/** One row per batch of a sweep. */
+export function batchDocuments({ rows, best }: BatchSweep): BatchDocument[] {
+  return rows.map((row) => ({
+    batch: row.batch,
+    status: row.solution.status,
+    value: row.solution.choice.length > 0 ? row.solution.value : null,
+    throughputTokensPerSecond: row.throughput ?? null,
+    best: row === best,
+  }));
+}
 
 /** Value of every measure, keyed with its unit: `memoryBytes`, `latencyMs`, `throughputTokensPerSecond`, `parameters`. */
 export type Costs = Readonly<Record<string, number>>;
@@ -34,6 +46,15 @@ interface BudgetDocument {
   readonly binding: boolean;
   /** Score that one more unit (byte, ms, token/s, parameter) of this budget buys; null without duals. */
   readonly shadowPrice: number | null;
+}
+
+/** What a batch gave; `value` and `throughputTokensPerSecond` are null where nothing fits or nothing measures it. */
+interface BatchDocument {
+  readonly batch: number;
+  readonly status: Solution['status'];
+  readonly value: number | null;
+  readonly throughputTokensPerSecond: number | null;
+  readonly best: boolean;
 }
 
 export interface SearchResultDocument extends ArchitectureDocument {

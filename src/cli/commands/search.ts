@@ -1,14 +1,23 @@
 /** `puzzle search`: the main job on a model, or with `--library` the search alone. */
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Argv } from 'yargs';
 import { damageMetrics, scoreMethods, type ScoreMethod } from '../../pipeline/index.ts';
+import { writeFileAtomically } from '../../util/atomic-file.ts';
 import { PuzzleError } from '../../util/errors.ts';
 import type { Json } from '../../util/hash.ts';
 import { defineCommand, type CommandContext, type GlobalOptions } from '../command.ts';
 import { budgetOptions, hardwareOption, wholeNumber, workloadOptions } from '../options.ts';
 import { runOptions, withPreparedRun } from '../run-options.ts';
-import { budgetsFrom, libraryOptions, solverOptions, solveOptionsOf } from '../scenario-source.ts';
-import { librarySearchOptions, searchLibrary } from './search-library.ts';
+import {
+  budgetsFrom,
+  libraryOptions,
+  readConstraints,
+  solverOptions,
+  solveOptionsOf,
+} from '../scenario-source.ts';
+import { batchesFrom } from '../batches.ts';
+import { diversityOf, searchLibrary, searchOptions } from './search-library.ts';
 import { version } from '../version.ts';
 import { workloadFrom } from '../workload.ts';
 
@@ -43,7 +52,7 @@ const options = (yargs: Argv<GlobalOptions>) =>
     .options(budgetOptions)
     .options(libraryOptions)
     .options(solverOptions)
-    .options(librarySearchOptions)
+    .options(searchOptions)
     .options({
       metric: {
         choices: damageMetrics,
@@ -97,19 +106,44 @@ export const searchCommand = defineCommand({
   command: 'search',
   describe: 'Find, prove and build the best student that fits: distil, score, cost, search, evaluate',
   options,
-  run: (args, context) =>
-    args.library === undefined ? searchModel(args, context) : searchLibrary(args, context),
+  run: (args, context) => {
+    checkSource(args);
+    return args.library === undefined ? searchModel(args, context) : searchLibrary(args, context);
+  },
 });
 
 type Arguments = Awaited<ReturnType<typeof options>['argv']>;
+
+/** A library or a model is searched; a flag of the other would be ignored in silence. */
+function checkSource({ library, model, objective, maximise }: Arguments): void {
+  const stray =
+    library === undefined
+      ? (objective !== undefined && '--objective') || (maximise !== undefined && '--maximise')
+      : model !== undefined && '--model';
+  if (stray === false) return;
+  throw new PuzzleError(
+    'bad-usage',
+    library === undefined ? `${stray} is for --library.` : 'Both --library and --model.',
+    {
+      at: stray,
+      fix: library === undefined ? 'Use --metric for a model.' : 'Name one of them.',
+    },
+  );
+}
 
 async function searchModel(args: Arguments, { print, report }: CommandContext): Promise<void> {
   const { openHardware, runDocument, runName, searchRun, writeRunFolder } =
     await import('../../pipeline/index.ts');
   const given = budgetsFrom(args);
   const hardware = await openHardware(args.hw);
+  const batches = batchesFrom(args.batch);
+  const several = batches !== undefined && batches.length > 1;
   const request = {
-    workload: workloadFrom(args, hardware.workload),
+    workload: workloadFrom({ ...args, batch: batches?.[0] }, hardware.workload),
+    ...(several && { batches }),
+    ...(args.constraints !== undefined && {
+      constraints: { written: await readConstraints(args.constraints), path: args.constraints },
+    }),
     hardware,
     budgets: given.length > 0 ? given : [defaultBudget],
     metric: args.metric,
@@ -121,14 +155,20 @@ async function searchModel(args: Arguments, { print, report }: CommandContext): 
           ...(args.minutes !== undefined && { minutes: minutesFrom(args.minutes) }),
         },
       }),
-    ...(args.refit &&
-      args.metric === 'kl' && { refit: { trainSteps: wholeNumber(args.train, 'train', 0) } }),
+    ...(args.refit && args.metric === 'kl' && { refit: { trainSteps: wholeNumber(args.train, 'train', 0) } }),
     seed: args.seed,
     compare: args.compare,
     solve: solveOptionsOf(args),
   };
   await withPreparedRun(args, async (prepared, store) => {
-    const outcome = await searchRun(prepared, request, store, report);
+    const { architecture } = prepared.teacher.checkpoint;
+    const { solutions, minDifferent } = diversityOf(args, { groups: architecture.slots });
+    const outcome = await searchRun(
+      prepared,
+      { ...request, ...(solutions > 1 && { others: { count: solutions - 1, minDifferent } }) },
+      store,
+      report,
+    );
     const { space, texts, library, device } = prepared.options;
     const record = {
       command: ['puzzle', ...process.argv.slice(2)].join(' '),
@@ -137,6 +177,8 @@ async function searchModel(args: Arguments, { print, report }: CommandContext): 
     };
     const folder = args.out ?? join(args.results, runName(outcome, record));
     await writeRunFolder(folder, outcome, record);
+    if (args.saveProblem !== undefined)
+      await writeFileAtomically(args.saveProblem, await readFile(join(folder, 'problem.json'), 'utf8'));
     const { renderOutcome } = await import('../render-outcome.ts');
     print({ ...runDocument(outcome), results: folder }, () => renderOutcome(outcome, folder));
   });
