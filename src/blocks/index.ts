@@ -4,6 +4,7 @@ export { contributions, strongestChannels } from './contribution.ts';
 export type { Operator } from './operators.ts';
 export { blockDecode, blockForward } from './forward.ts';
 export type { BlockForward } from './forward.ts';
+export { product } from './matrix.ts';
 export { rmsNorm } from './rms-norm.ts';
 export { flattened, reshapeTo, rotationTables, servingHeadMultiple, whole, withRows } from './serving.ts';
 export type { ServingCache, ServingContext } from './serving.ts';

@@ -39,13 +39,15 @@ import {
   type PlacedSlot,
 } from './layers.ts';
 import { counted } from './progress.ts';
+import { multiplicationNotes, multiplied, withWholeMatrices } from './whole-matrices.ts';
 
 export const gguf: Exporter = {
   describe: 'one .gguf file for llama.cpp and what is built on it',
   dtypes: ['f32', 'f16', 'bf16', 'q8_0', 'q4_0'],
   dialects: [],
-  refuses,
-  async write(source, folder, { dtype, report }) {
+  refuses: (architecture) => refuses(withWholeMatrices(architecture)),
+  async write(given, folder, { dtype, report }) {
+    const source = { ...given, checkpoint: multiplied(given.checkpoint) };
     const { checkpoint, name } = source;
     const { stream } = checkpoint.architecture;
     const plan = planOf(checkpoint.architecture);
@@ -53,7 +55,8 @@ export const gguf: Exporter = {
     const metadata = new Map([...metadataOf(plan, checkpoint.architecture, name, dtype), ...tokenizer]);
     const tensors = [...streamTensors(source, plan, dtype), ...layerTensors(source, plan, dtype)];
     await writeGguf(join(folder, `${name}-${dtype.toUpperCase()}.gguf`), metadata, counted(tensors, report));
-    return { architecture: plan.architecture, notes: plan.notes };
+    const notes = [...multiplicationNotes(given.checkpoint.architecture), ...plan.notes];
+    return { architecture: plan.architecture, notes };
   },
 };
 

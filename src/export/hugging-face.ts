@@ -21,13 +21,16 @@ import {
 } from './hf-config.ts';
 import { modelCard } from './model-card.ts';
 import { counted } from './progress.ts';
+import { multiplicationNotes, multiplied, withWholeMatrices } from './whole-matrices.ts';
 
 export const huggingFace: Exporter = {
   describe: 'a folder for transformers, vLLM, TensorRT-LLM and converters',
   dtypes: ['f32', 'f16', 'bf16'],
   dialects: Object.keys(dialects),
-  refuses: (architecture, dialect) => refusalOf(architecture, dialect as DialectName | undefined),
-  async write(source, folder, options) {
+  refuses: (architecture, dialect) =>
+    refusalOf(withWholeMatrices(architecture), dialect as DialectName | undefined),
+  async write(given, folder, options) {
+    const source = { ...given, checkpoint: multiplied(given.checkpoint) };
     const { checkpoint, files } = source;
     const dialect = (options.dialect as DialectName | undefined) ?? dialectFor(checkpoint.architecture)!;
     const tokenizer = await checkpoint.tokenizer();
@@ -46,7 +49,7 @@ export const huggingFace: Exporter = {
       for (const name of remoteCode) await copyFile(join(templates, name), join(folder, name));
     }
     await writeShards(folder, counted(tensorsOf(source, options.dtype), options.report), options.shardBytes);
-    return { architecture, dialect, notes: [] };
+    return { architecture, dialect, notes: multiplicationNotes(given.checkpoint.architecture) };
   },
 };
 

@@ -60,6 +60,8 @@ const contents = (folder: string): Record<string, string> =>
 
 const bytesOf = (data: Float32Array): Uint8Array => new Uint8Array(data.buffer);
 
+/** Has other numbers of query heads in some layers, for which the only dialect has no FFN of one matrix. */
+const uneven = 'dropped heads and low ranks';
 const models = ['teacher', ...Object.keys(students)];
 /** As they are. */
 const exact: Options = {};
@@ -76,6 +78,7 @@ const ways: readonly (readonly [ExportFormat, Options])[] = [
 test.each(models)('%s: export, import, export again gives the same bytes', async (name) => {
   const complete = name === 'teacher' || name === 'every kind';
   for (const [format, options] of complete ? ways : ways.filter(([, given]) => given === exact)) {
+    if (name === uneven && format === 'hf') continue;
     const first = await write(pathOf(name), format, options);
     const again = await write(written(first), format, options);
     expect(contents(again.out), `${format} ${JSON.stringify(options)}`).toEqual(contents(first.out));
@@ -94,6 +97,7 @@ test('a student is the same model after export and import', async () => {
 
 test('Hugging Face folders keep the architecture, layer by layer', async () => {
   for (const [name, changes] of Object.entries(students)) {
+    if (name === uneven) continue;
     const { out, dialect } = await write(pathOf(name), 'hf');
     expect(dialect).toBe('nemotron-nas');
     const model = await openModel(out);
@@ -125,6 +129,27 @@ test('GGUF files keep it too, a linear FFN as the attention that it is equal to'
     'gqa + no-op',
   ]);
   expect(notes.filter((note) => note.includes('linear attention'))).toHaveLength(3);
+});
+
+test('two thin matrices become the one that they are, and the receipt says so', async () => {
+  const { out, files, notes } = await write(pathOf(uneven), 'gguf');
+  expect(notes.filter((note) => note.includes('multiplied'))).toHaveLength(2);
+  const [before, after] = [await openModel(pathOf(uneven)), await openModel(join(out, files[0]!.name))];
+  const place = before.architecture.slots.findIndex(({ block }) => block.kind === 'low-rank');
+  const { reduce, expand, norm } = await before.slotWeights(place);
+  const whole = after.architecture.slots.findIndex(({ block }) => block.kind === 'linear');
+  const { linear, norm: normAfter } = await after.slotWeights(whole);
+  expect(normAfter).toEqual(norm);
+  const [rank, hidden] = reduce!.shape as [number, number];
+  for (const row of [0, 17, hidden - 1]) {
+    for (const column of [0, 5, hidden - 1]) {
+      let sum = 0;
+      for (let i = 0; i < rank; i++)
+        sum += expand!.data[row * rank + i]! * reduce!.data[i * hidden + column]!;
+      expect(linear!.data[row * hidden + column]).toBeCloseTo(sum, 5);
+    }
+  }
+  await Promise.all([before.close(), after.close()]);
 });
 
 test('uniform models are what they always were', async () => {
@@ -272,6 +297,11 @@ test('what a format has no words for: layer, block and the formats that can', as
     context: { details: { layer: 0, slot: 'attention', formats: expect.arrayContaining(['--format onnx']) } },
   });
   await expect(write(student, 'hf')).rejects.toMatchObject({ code: 'cannot-express' });
+  await expect(write(pathOf(uneven), 'hf')).rejects.toMatchObject({
+    code: 'cannot-express',
+    message: expect.stringContaining('as many query heads in every layer'),
+    context: { details: { layer: 1, formats: ['--format gguf', '--format onnx'] } },
+  });
   await expect(write(pathOf('every kind'), 'hf', { dialect: 'plain' })).rejects.toMatchObject({
     code: 'cannot-express',
     context: {

@@ -23,7 +23,11 @@ export type Changes = Readonly<
 /** Every combination of sub-layers that a file may have to express, in the first, the last and inner layers. */
 export function mixtures({ slots }: Architecture): Readonly<Record<string, Changes>> {
   const last = slots.length / 2 - 1;
-  const fewer = { ...slots[0]!.block, kvHeads: 1 };
+  const fewer: BlockConfig = { ...slots[0]!.block, kvHeads: 1 };
+  const oneGroup: BlockConfig = {
+    ...fewer,
+    heads: Number(slots[0]!.block.heads) / Number(slots[0]!.block.kvHeads),
+  };
   const narrow = (share: number): BlockConfig => ({
     ...slots[1]!.block,
     width: Math.round(Number(slots[1]!.block.width) * share),
@@ -42,6 +46,11 @@ export function mixtures({ slots }: Architecture): Readonly<Record<string, Chang
     'nothing at the ends': { 0: [none, none], 2: [linear, narrow(1 / 2)], [last]: [none, none] },
     'linear at the ends': { 0: [linear, none], 3: [fewer], [last]: [none, linear] },
     'no FFN first': { 0: [undefined, none], [last]: [linear, linear] },
+    'dropped heads and low ranks': {
+      1: [oneGroup, { kind: 'low-rank', rank: 24 }],
+      2: [{ kind: 'low-rank', rank: 32 }],
+      [last]: [oneGroup, none],
+    },
     'narrower only': { 1: [fewer, narrow(1 / 2)], [last]: [fewer, narrow(1 / 3)] },
   };
 }
@@ -78,7 +87,8 @@ async function initial(
   const [config, own] = [slots[index]!.block, teacher.architecture.slots[index]!.block];
   if (sameBlock(config, own)) return teacher.slot(index);
   const weights = await teacher.slotWeights(index);
-  const meanAbsFeature = new Float32Array(Number(own.width ?? 0)).fill(1);
+  const features = weights[blockOf(own).output!]!.shape[1]!;
+  const meanAbsFeature = new Float32Array(features).fill(1);
   const made = blockOf(config).initialise(config, { config: own, weights, meanAbsFeature }, stream);
   return Object.fromEntries(Object.entries(made).map(([name, tensor]) => [name, inMemory(name, tensor)]));
 }
