@@ -20,6 +20,9 @@ import {
   sketches,
 } from './smollm2-run.ts';
 
+/** The budget at which simpler methods are evaluated too. */
+const comparedFactor = 0.75;
+
 const [storePath = '.puzzle/store', space = 'smollm2-135m-fine'] = process.argv.slice(2);
 const store = await openStore(storePath);
 const teacher = await openSmolLM2();
@@ -42,23 +45,32 @@ try {
   const alternatives = prepared.alternatives.reduce((sum, group) => sum + group.length - 1, 0);
   for (const factor of [0.75, 0.9, 0.8, 0.6]) {
     const before = performance.now();
-    const outcome = await searchRun(prepared, { ...(await requestFor(factor)), compare: true }, store, timed);
-    const of = (name: string): readonly Evaluation[] =>
-      outcome.students.find((student) => student.name === name)!.evaluations;
-    const searched = of('searched');
+    const outcome = await searchRun(
+      prepared,
+      { ...(await requestFor(factor)), compare: factor === comparedFactor },
+      store,
+      timed,
+    );
+    const of = (name: string): readonly Evaluation[] | undefined =>
+      outcome.students.find((student) => student.name === name)?.evaluations;
+    const searched = of('searched')!;
     const random = outcome.students.filter(({ name }) => name.startsWith('random'));
-    const compared = (evaluations: readonly Evaluation[]): string => shown(klOf(evaluations, 'compared'));
+    const compared = (evaluations: readonly Evaluation[] | undefined): string =>
+      evaluations === undefined ? '-' : shown(klOf(evaluations, 'compared'));
     rows.push([
       `${100 * factor} %`,
       ...sketches[factor]!,
       compared(searched),
       shown(klOf(searched, 'further')),
-      outcome.weights === 'library' ? '-' : compared(of('without refit')),
+      compared(of('without refit')),
       perplexity(searched.slice(0, 2)),
       compared(of("paper's initialisation")),
-      (
-        random.reduce((sum, { evaluations }) => sum + klOf(evaluations, 'compared').value, 0) / random.length
-      ).toFixed(2),
+      random.length === 0
+        ? '-'
+        : (
+            random.reduce((sum, { evaluations }) => sum + klOf(evaluations, 'compared').value, 0) /
+            random.length
+          ).toFixed(2),
       compared(of('depth')),
       outcome.scoring.sumOfScores.toFixed(3),
       outcome.scoring.withCrossTerms?.toFixed(3) ?? '-',
