@@ -79,7 +79,7 @@ async function main(): Promise<void> {
 
   const results: object[] = [];
   const rows: string[] = [];
-  for (const threads of [...new Set([1, availableParallelism()])]) {
+  for (const threads of new Set([1, availableParallelism()])) {
     const bandwidth = await bytesPerSecond(threads);
     for (const [name, path] of [
       ['teacher', teacherPath],

@@ -12,5 +12,6 @@ export function endTokensOf(tokenizer: Tokenizer): readonly number[] {
   if (token === undefined || token === null) return [];
   // A tokenizer that puts a token before every text puts it before this one too.
   const ids = tokenizer.encode(typeof token === 'string' ? token : token.content);
-  return [...ids.slice(tokenizer.encode('').length)].slice(0, 1);
+  const before = tokenizer.encode('').length;
+  return Array.from(ids.slice(before, before + 1));
 }

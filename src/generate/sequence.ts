@@ -33,20 +33,19 @@ export async function openSequence(decoder: Decoder, capacity: number): Promise<
   let length = 0;
 
   const run = async (tokens: readonly number[], kept: number): Promise<Float32Array> => {
+    const total = length + tokens.length;
+    const mask = new BigInt64Array(total).fill(1n);
     const result = await runtime.run(
       program,
       {
         ...past,
         [portNames.tokens]: int64(tokens, [1, tokens.length]),
-        [portNames.mask]: int64(new Array<number>(length + tokens.length).fill(1), [
-          1,
-          length + tokens.length,
-        ]),
+        [portNames.mask]: { dtype: 'int64', shape: [1, total], data: mask },
         [portNames.kept]: int64([kept], []),
       },
       { into: present, worker, transfer: true },
     );
-    length += tokens.length;
+    length = total;
     return result[portNames.logits]!.data as Float32Array;
   };
 

@@ -30,10 +30,9 @@ afterAll(async () => rm(folder, { recursive: true, force: true }));
 const interval = { value: expect.any(Number), low: expect.any(Number), high: expect.any(Number) };
 
 test('evaluate --text: what was read, in which windows, and every figure with its interval', async () => {
-  const { code, stdout } = await runPuzzle(
-    ...['evaluate', '--text', file('text.txt'), '--window', '64', '--stride', '32', '--tokens', '256'],
-    ...['--teacher', teacher, '--pairs', file('pairs.jsonl'), '--choices', file('choices.jsonl'), '--json'],
-  );
+  const text = ['--text', file('text.txt'), '--window', '64', '--stride', '32', '--tokens', '256'];
+  const sets = ['--pairs', file('pairs.jsonl'), '--choices', file('choices.jsonl')];
+  const { code, stdout } = await runPuzzle('evaluate', ...text, '--teacher', teacher, ...sets, '--json');
   expect(code).toBe(0);
   const document = JSON.parse(stdout);
   expect(document).toEqual({

@@ -103,7 +103,7 @@ test('the description: ports with lengths by name, a cache of its own shape for 
       ports.map(({ name, type }) => [
         name,
         (type.tensorType.shape.dim ?? []).map((extent) =>
-          'dimParam' in extent ? extent.dimParam : Number(extent.dimValue),
+          'dimParam' in extent ? extent.dimParam : extent.dimValue,
         ),
       ]),
     );

@@ -46,7 +46,7 @@ test('tokens come as often as their probability says; equal seeds choose equally
     sampler({ temperature, topP: 1, seed: 3 }),
     sampler({ temperature, topP: 1, seed: 3 }),
   ];
-  const [draws, counts] = [5_000, new Array<number>(values.length).fill(0)];
+  const [draws, counts] = [5_000, Array.from(values, () => 0)];
   for (let draw = 0; draw < draws; draw++) {
     const token = choose(values);
     expect(again(values)).toBe(token);
@@ -63,7 +63,7 @@ test('tokens come as often as their probability says; equal seeds choose equally
 test('top-p never chooses what lies outside the nucleus', () => {
   const choose = sampler({ temperature: 1, topP: 0.6, seed: 1 });
   const chosen = new Set(Array.from({ length: 500 }, () => choose(Float32Array.of(2, 2, 0, 0, -1))));
-  expect([...chosen].sort()).toEqual([0, 1]);
+  expect(chosen).toEqual(new Set([0, 1]));
 });
 
 /** Every token is one byte of UTF-8. */
