@@ -106,7 +106,7 @@ const scaling = (rope: RopeScaling): Json => ({
   rope_type: 'llama3',
 });
 
-const notAlike = 'its layers are not all alike';
+const notAlike = 'in it all layers are alike';
 
 /** A Llama, Mistral or Qwen like any other. */
 function plain(): Dialect {

@@ -1,5 +1,6 @@
 /** Files and folders that appear whole or not at all: written under a temporary name, then renamed. */
 import { randomUUID } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { PuzzleError } from './errors.ts';
@@ -30,6 +31,8 @@ export async function streamFileAtomically(
     } catch (error) {
       await rm(temporary, { force: true });
       throw error;
+    } finally {
+      unfinished.delete(temporary);
     }
   });
 }
@@ -56,13 +59,27 @@ export async function writeFolderAtomically<T>(
       return result;
     } finally {
       await rm(temporary, { recursive: true, force: true });
+      unfinished.delete(temporary);
     }
   });
 }
 
 /** Hidden, beside the target (a rename must not cross file systems), and recognisable as ours when left over. */
-const temporaryNameFor = (path: string): string =>
-  join(dirname(path), `.${basename(path)}.${randomUUID().slice(0, 8)}.tmp`);
+function temporaryNameFor(path: string): string {
+  const name = join(dirname(path), `.${basename(path)}.${randomUUID().slice(0, 8)}.tmp`);
+  if (!cleansUp) {
+    cleansUp = true;
+    process.on('exit', () => {
+      for (const left of unfinished) rmSync(left, { recursive: true, force: true });
+    });
+  }
+  unfinished.add(name);
+  return name;
+}
+
+/** What is being written: removed when the process ends in the middle, by Ctrl-C for one. */
+const unfinished = new Set<string>();
+let cleansUp = false;
 
 /** Runs file work on `path`; the operating system's refusals become coded errors. */
 export async function explainingFailure<T>(path: string, work: () => Promise<T>): Promise<T> {

@@ -18,8 +18,8 @@ export interface OurSide {
   next(ids: Int32Array): Promise<Float32Array>;
   /** Of windows that do not overlap. */
   perplexity(ids: Int32Array, window: number): Promise<number>;
-  /** The likeliest token, `count` times over. */
-  greedy(ids: Int32Array, count: number): Promise<number[]>;
+  /** The likeliest token after each of `ids` from place `from` on: what greedy decoding would have gone on with. */
+  likeliest(ids: Int32Array, from: number): Promise<number[]>;
 }
 
 /** Runs `work` with the model at `path` on the CPU. */
@@ -40,31 +40,41 @@ export async function onOurSide<T>(path: string, work: (ours: OurSide) => Promis
 }
 
 function sideOf(checkpoint: Checkpoint, model: Execution): OurSide {
-  // Sequences are padded to one length, after their end where nothing before it sees it: one compiled graph serves all.
+  // Sequences are padded after their end, where nothing before it sees it: one compiled graph serves many lengths.
   const padTo = (length: number): number => Math.ceil(length / 64) * 64;
-  const next: OurSide['next'] = async (ids) => {
+  const rows = async (ids: Int32Array, from: number): Promise<Float32Array[]> => {
     const tokens = padTo(ids.length);
     const padded = new Int32Array(tokens);
     padded.set(ids);
     const embedded = await embed(model, padded, { batch: 1, tokens });
     const stream = await forward(model, embedded, { batch: 1, tokens });
-    const logProbabilities = await nextTokenLogProbabilities(model, stream, ids.length - 1);
+    const found: Float32Array[] = [];
+    for (let row = from; row < ids.length; row++)
+      found.push(await nextTokenLogProbabilities(model, stream, row));
     await model.runtime.release(embedded, stream);
-    return logProbabilities;
+    return found;
   };
   return {
     checkpoint,
-    next,
+    next: async (ids) => (await rows(ids, ids.length - 1))[0]!,
     perplexity: async (ids, window) => (await evaluate(model, ids, { window })).perplexity.value,
-    async greedy(ids, count) {
-      const all = Array.from(ids);
-      while (all.length < ids.length + count) {
-        const likely = await next(Int32Array.from(all));
-        all.push(likely.indexOf(Math.max(...likely)));
-      }
-      return all.slice(ids.length);
-    },
+    likeliest: async (ids, from) =>
+      (await rows(ids, from)).map((row) =>
+        row.reduce((best, value, token) => (value > row[best]! ? token : best), 0),
+      ),
   };
+}
+
+/** How many tokens of a greedy continuation are also ours, up to the first that is not. */
+export async function greedyAgreement(
+  ours: OurSide,
+  start: Int32Array,
+  continuation: readonly number[],
+): Promise<number> {
+  const all = Int32Array.of(...start, ...continuation.slice(0, -1));
+  const mine = await ours.likeliest(all, start.length - 1);
+  const differs = continuation.findIndex((token, i) => token !== mine[i]);
+  return differs < 0 ? continuation.length : differs;
 }
 
 /** The largest difference among the `count` tokens that the other side holds likeliest. */

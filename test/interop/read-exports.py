@@ -1,31 +1,37 @@
 """Reads exports with software that we did not write, and prints what it found as JSON.
 
-    python read-exports.py transformers FOLDER TOKEN...   log-probabilities of what follows, and a greedy continuation
-    python read-exports.py per-layer FOLDER               the layers of a per_layer_config
-    python read-exports.py gguf FILE                      metadata and tensors
+    python read-exports.py transformers FOLDER=TOKEN,... ...   log-probabilities of what follows, a greedy continuation
+    python read-exports.py per-layer FOLDER                    the layers of a per_layer_config
+    python read-exports.py gguf FILE...                        metadata and tensors
 """
 
 import json
 import sys
 
 
-def transformers(folder, *tokens):
+def transformers(*jobs):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).float().eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
-    ids = torch.tensor([[int(token) for token in tokens]])
-    with torch.no_grad():
-        logits = model(ids).logits[0, -1].double()
-        made = model.generate(ids, max_new_tokens=8, do_sample=False, eos_token_id=None, pad_token_id=0)
-    return {
-        "class": type(model).__name__,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "logProbabilities": torch.log_softmax(logits, -1).tolist(),
-        "greedy": made[0, ids.shape[1] :].tolist(),
-        "tokens": tokenizer("The others gather, it's 2024.").input_ids,
-    }
+    torch.set_num_threads(1)
+
+    def read(job):
+        folder, tokens = job.split("=")
+        model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).float().eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+        ids = torch.tensor([[int(token) for token in tokens.split(",")]])
+        with torch.no_grad():
+            logits = model(ids).logits[0, -1].double()
+            made = model.generate(ids, max_new_tokens=8, do_sample=False, eos_token_id=None, pad_token_id=0)
+        return {
+            "class": type(model).__name__,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "logProbabilities": torch.log_softmax(logits, -1).tolist(),
+            "greedy": made[0, ids.shape[1] :].tolist(),
+            "tokens": tokenizer("The others gather, it's 2024.").input_ids,
+        }
+
+    return [read(job) for job in jobs]
 
 
 def per_layer(folder):
@@ -38,7 +44,11 @@ def per_layer(folder):
     ]
 
 
-def read_gguf(path):
+def read_gguf(*paths):
+    return [read_gguf_file(path) for path in paths]
+
+
+def read_gguf_file(path):
     import gguf
     import numpy
 
