@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ggufTokenizer } from '../../src/model/gguf-tokenizer.ts';
+import { createTokenizer, tokenizerToGguf } from '../../src/model/index.ts';
 import { writeGguf, type GgufMetadata } from '../../src/tensor/index.ts';
 import { ggufTokenizerMetadata, sentencePieceMetadata } from '../model/tiny-tokenizer.ts';
 import { namedTensors, tinyArchitecture, tinyMetadata, tinyWeights } from '../model/tiny-model.ts';
@@ -27,12 +28,20 @@ async function compare(metadata: GgufMetadata, name: string): Promise<void> {
   const architecture = { stream: { ...stream, vocabularySize }, slots };
   await writeGguf(path, all, namedTensors(architecture, tinyWeights(architecture), 'gguf'));
   const tokenizer = ggufTokenizer(metadata, path);
-  await inLlamaCpp(path, { vocabOnly: true }, async (model) => {
-    for (const text of texts) {
-      const ours = Array.from(tokenizer.encode(text));
-      expect(ours, text).toEqual(Array.from(model.tokenize(text, true)));
-    }
-  });
+  const sameTokens = (file: string): Promise<void> =>
+    inLlamaCpp(file, { vocabOnly: true }, async (model) => {
+      for (const text of texts) {
+        const ours = Array.from(tokenizer.encode(text));
+        expect(ours, text).toEqual(Array.from(model.tokenize(text, true)));
+      }
+    });
+  await sameTokens(path);
+  // As tokenizer.json, and from there into GGUF again.
+  const json = createTokenizer(JSON.parse(tokenizer.files()['tokenizer.json']), path, tokenizer.files);
+  const again = join(folder, `${name}-again.gguf`);
+  const written = new Map([...tinyMetadata('llama'), ...tokenizerToGguf(json, vocabularySize, path)]);
+  await writeGguf(again, written, namedTensors(architecture, tinyWeights(architecture), 'gguf'));
+  await sameTokens(again);
 }
 
 test.each(['default', 'gpt-2', 'smollm', 'llama-bpe', 'dbrx', 'qwen2', 'tekken'])(
