@@ -1,4 +1,6 @@
 /** A worker thread: owns ONNX Runtime sessions and resident tensors, serves requests one after another. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
 import { InferenceSession, type Tensor as OrtTensor } from 'onnxruntime-node';
 import { fromOrt, toOrt } from './ort-tensor.ts';
@@ -105,7 +107,14 @@ async function load({ program, model, ports, weights }: RequestOf<'load'>): Prom
     throw new Error(`${stray} is ${ports.includes(stray) ? 'not' : 'also'} among its inputs and outputs`);
   }
   sessions.set(program, session);
+  if (externalData.length > 0) setTimeout(collectGarbage, 100).unref(); // when nothing here names the weights any more
   return {};
+}
+
+/** Frees at once what a loaded session has copied: as large as the model, in handles too small to start a collection. */
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
 }
 
 async function evict(program: string): Promise<void> {
