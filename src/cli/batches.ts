@@ -18,8 +18,9 @@ export function batchesFrom(flag: string | undefined): readonly number[] | undef
   if (flag === 'best') return usualBatches;
   const batches = flag.split(',').flatMap((part) => {
     const [, from, to = from] = /^(\d{1,7})(?:\.\.(\d{1,7}))?$/.exec(part.trim()) ?? [];
-    if (from === undefined || Number(to) - Number(from) >= mostBatches) return [Number.NaN];
-    return Array.from({ length: Number(to) - Number(from) + 1 }, (_, k) => Number(from) + k);
+    const count = Number(to) - Number(from) + 1;
+    if (from === undefined || count < 1 || count > mostBatches) return [Number.NaN];
+    return Array.from({ length: count }, (_, k) => Number(from) + k);
   });
   const usable = batches.every((batch) => batch >= 1 && batch <= largestBatch);
   if (usable && batches.length > 0 && batches.length <= mostBatches) return [...new Set(batches)];

@@ -216,6 +216,53 @@ test('whatif, front and compare work on the problem that a search saves', async 
   for (const { fits, value } of baselines) expect(fits ? value : Infinity).toBeGreaterThanOrEqual(own.value);
 });
 
+test('several batches, a library each: the best score is kept, then throughput, with the table of all', async () => {
+  const content = JSON.parse(await readFile(library, 'utf8')) as Record<
+    string,
+    Record<string, { stats: { memory_mib: number; runtime_ms: number } }>
+  >;
+  const batches = [128, 256, 512];
+  for (const batch of batches) {
+    const scaled = structuredClone(content);
+    for (const layer of Object.values(scaled)) {
+      for (const { stats } of Object.values(layer)) {
+        stats.memory_mib *= (1 + batch / 256) / 2;
+        stats.runtime_ms *= batch === 512 ? 1.5 : 1;
+      }
+    }
+    await writeFile(join(folder, `library-${batch}.json`), JSON.stringify(scaled));
+  }
+  const search = (...more: string[]) =>
+    runPuzzle(
+      'search',
+      '--library',
+      join(folder, 'library-{batch}.json'),
+      '--batch',
+      '128,512,256',
+      '--input',
+      '1200',
+      ...more,
+    );
+  // What fits into little memory: the smallest batch leaves most of it to the weights.
+  const tight = JSON.parse((await search('--memory', '4000MiB', '--json')).stdout);
+  const rows: { batch: number; status: string; value: number; best: boolean }[] = tight.batches;
+  expect(rows.map(({ batch }) => batch)).toEqual([128, 512, 256]);
+  expect(rows.filter(({ best: isBest }) => isBest)).toEqual([rows[0]]);
+  expect(tight.objective.value).toBe(rows[0]!.value);
+  expect(tight.source).toMatchObject({ library: join(folder, 'library-128.json'), batch: 128 });
+  for (const { value } of rows) expect(value).toBeGreaterThanOrEqual(rows[0]!.value);
+  // Where everything fits the scores are equal, and tokens a second decide: 512 sequences in 1.5 times the time.
+  const loose = JSON.parse((await search('--json')).stdout);
+  expect(loose.batches.find(({ best: isBest }: { best: boolean }) => isBest).batch).toBe(512);
+  const { stdout, code } = await search('--memory', '4000MiB');
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^batch .*kl_div .*throughput/m);
+  expect(stdout).toMatch(/128 .*best/);
+
+  const none = await search('--memory', '1MiB', '--params', '1', '--json');
+  expect(none.code).toBe(3);
+});
+
 test('bad input exits with 2 and names the flag or the place', async () => {
   const broken = join(folder, 'broken.json');
   await writeFile(broken, '{"layer_0": {"a": {"stats": {"memory_mib": 1}, "metrics": {"kl_div": NaN}}}}');
@@ -226,6 +273,11 @@ test('bad input exits with 2 and names the flag or the place', async () => {
     [['search', '--library', broken], 'file-invalid', `${broken}: layer_0: a: metrics: kl_div`],
     [['search', '--library', join(folder, 'nothing.json')], 'file-missing', join(folder, 'nothing.json')],
     [['whatif', '--library', library, '--vary', 'memory=1GiB..50%:3'], 'bad-unit', '--vary memory'],
+    [['search', '--library', library, '--batch', '1..4'], 'bad-usage', '--batch'],
+    [['search', '--batch', '4..1'], 'bad-usage', '--batch'],
+    [['search', '--library', library, '--model', 'm.gguf'], 'bad-usage', '--model'],
+    [['search', '--objective', 'kl_div'], 'bad-usage', '--objective'],
+    [['search', '--library', library, '--min-different', '6'], 'bad-usage', '--min-different'],
   ];
   const outcomes = await Promise.all(cases.map(([args]) => runPuzzle(...args, '--json')));
   outcomes.forEach(({ code, stdout }, c) => {

@@ -37,12 +37,12 @@ interface Node {
 
 /** A node whose lists outgrow this is branched: that is dearer than a few duals of small cores. */
 const labelsPerList = 100000;
-/** By how much an enumeration's gap grows when it found nothing: labels then grow about threefold. */
-const gapGrowth = 1.35;
+/** By how much an enumeration's gap grows when it was not enough: labels then grow about sevenfold. */
+const gapGrowth = 1.7;
 /** Where one enumeration more of at most this growth ends it, the next goes all the way. */
-const lastGrowth = 1.3;
+const lastGrowth = 1.6;
 /** The first gap lets about this many groups deviate from the dual's choice. */
-const firstDeviations = 10;
+const firstDeviations = 16;
 
 /** Solves the raw problem to proven optimality unless the deadline strikes. */
 export function branchAndBound(raw: RawCore, options: SearchOptions): SearchResult {
