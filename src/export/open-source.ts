@@ -3,7 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { bundledTeacher, openModel } from '../model/index.ts';
-import { readText } from '../tensor/index.ts';
+import { openGguf, readText } from '../tensor/index.ts';
 import { PuzzleError } from '../util/errors.ts';
 import { checkAgainst, parseJson } from '../util/json.ts';
 import type { ExportSource, Origin } from './exporter.ts';
@@ -116,13 +116,24 @@ async function originOf(
       fix: "Give --teacher PATH: its licence and generation settings are its student's too.",
     });
   }
-  const card = path === undefined ? undefined : await readIfPresent(join(path, 'README.md'));
-  const licence = card?.match(/^---\n(?:.*\n)*?license: *(\S+)\n(?:.*\n)*?---\n/)?.[1];
+  const licence = path === undefined ? undefined : await licenceOf(path);
   const name = path === undefined ? 'a teacher that run.json does not name' : basename(resolve(path));
   return {
     origin: { command, report, teacher: name, ...(licence !== undefined && { licence }) },
     teacherFolder: path,
   };
+}
+
+/** What a GGUF file, or the card of a Hugging Face folder, states. */
+async function licenceOf(path: string): Promise<string | undefined> {
+  if ((await stat(path)).isDirectory()) {
+    const card = await readIfPresent(join(path, 'README.md'));
+    return card?.match(/^---\n(?:.*\n)*?license: *(\S+)\n(?:.*\n)*?---\n/)?.[1];
+  }
+  const file = await openGguf(path);
+  await file.close();
+  const licence = file.metadata.get('general.license');
+  return licence?.type === 'string' ? licence.value : undefined;
 }
 
 /** Files that a Hugging Face folder has beside its weights and tokenizer; a card of its own only where it is exported itself. */

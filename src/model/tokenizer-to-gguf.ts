@@ -45,7 +45,10 @@ export function tokenizerToGguf(tokenizer: Tokenizer, vocabularySize: number, at
       'tokenizer.ggml.tokens',
       { type: 'array', items: 'string', value: tokens.map(({ content }) => content) },
     ],
-    ['tokenizer.ggml.token_type', { type: 'array', items: 'int32', value: typesOf(tokens, special.unk) }],
+    [
+      'tokenizer.ggml.token_type',
+      { type: 'array', items: 'int32', value: typesOf(tokens, joinsSpaces ? special.unk : undefined) },
+    ],
     ...Object.entries(ids).flatMap(([key, value]): [string, GgufValue][] =>
       value === undefined ? [] : [[`tokenizer.ggml.${key}`, { type: 'uint32', value }]],
     ),
@@ -101,6 +104,7 @@ function tokensById(json: TokenizerJson, size: number): readonly TokenById[] {
   return tokens;
 }
 
+/** @param unknown SentencePiece's own; where words are bytes, nothing is unknown, and the name goes to another special token */
 const typesOf = (tokens: readonly TokenById[], unknown: number | undefined): readonly number[] =>
   tokens.map(({ content, type }, id) => {
     if (id === unknown && type !== tokenTypes.userDefined) return tokenTypes.unknown;

@@ -191,6 +191,7 @@ test('per-layer configs: only what differs, and back', async () => {
   });
 });
 
+const smollm2 = '../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf';
 const published = '../shared/architectures/nemotron-super-49b-v1.config.json';
 const absent = existsSync(published) ? '' : ` (skipped: there is no ${published})`;
 test.skipIf(absent !== '')(
@@ -383,6 +384,11 @@ test('runs: finished with their teacher there, or a coded error', async () => {
     code: 'file-missing',
     context: { fix: expect.stringContaining('--teacher') },
   });
+  if (existsSync(smollm2)) {
+    const named = await openExportSource(run, smollm2);
+    expect(named.origin?.licence).toBe('apache-2.0');
+    await named.checkpoint.close();
+  }
   const moved = await openExportSource(run, bundled);
   expect(moved.origin?.licence).toBe('apache-2.0');
   expect(moved.name).toBe(basename(run));
