@@ -40,7 +40,9 @@ export async function prepareSmolLM2(
     library,
     texts: {
       texts: [{ path: data('textbooks-train.txt'), weight: 1 }],
-      scoreText: data('textbooks-validation.txt'),
+      // A second domain: choices made on textbooks alone keep what textbooks need.
+      scoreTexts: [data('textbooks-validation.txt'), 'bundled'],
+      refitTexts: [data('textbooks-train.txt'), 'bundled'],
       evaluationTexts: [data('textbook-sociology-evaluation.txt'), data('wikitext-2-valid.txt')],
       window: 256,
       calibrationTokens,

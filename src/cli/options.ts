@@ -59,7 +59,7 @@ export const textOptions = {
   text: {
     type: 'string',
     array: true,
-    describe: 'Texts to distil on (default: the bundled public-domain text)',
+    describe: 'Texts to distil on (default: bundled, the public-domain text that comes along)',
   },
   'text-weights': {
     type: 'number',
@@ -68,7 +68,14 @@ export const textOptions = {
   },
   'score-text': {
     type: 'string',
-    describe: 'Held-out text to score blocks on (default: the last tenth of --text)',
+    array: true,
+    describe:
+      'Held-out texts to score blocks and choose students on; several domains make a student that holds in others (default: the last tenth of --text)',
+  },
+  'refit-text': {
+    type: 'string',
+    array: true,
+    describe: 'Texts to refit the student on (default: what blocks were fitted on)',
   },
   'eval-text': {
     type: 'string',

@@ -56,7 +56,8 @@ export interface RunArguments {
   readonly space: string;
   readonly text?: readonly string[] | undefined;
   readonly textWeights?: readonly number[] | undefined;
-  readonly scoreText?: string | undefined;
+  readonly scoreText?: readonly string[] | undefined;
+  readonly refitText?: readonly string[] | undefined;
   readonly evalText?: readonly string[] | undefined;
   readonly window: number;
   readonly tokens: number;
@@ -90,7 +91,8 @@ export async function withPreparedRun<T>(
       device: args.device,
       texts: {
         texts: weightedTexts(args.text, args.textWeights),
-        scoreText: args.scoreText,
+        scoreTexts: args.scoreText,
+        refitTexts: args.refitText,
         evaluationTexts: args.evalText,
         window,
         calibrationTokens: tokens(args.tokens, 'tokens'),

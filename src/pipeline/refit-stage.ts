@@ -30,7 +30,7 @@ export interface RefittedBlocks {
 async function refitStage(
   input: StudentStageInput,
   choice: Choice,
-  { calibration: text, validation }: Pick<RunTexts, 'calibration' | 'validation'>,
+  { refit: text, validation }: Pick<RunTexts, 'refit' | 'validation'>,
   options: RefitOptions,
   store: Store,
   report: ReportProgress,

@@ -6,10 +6,12 @@ import { PuzzleError } from '../util/errors.ts';
 import { sha256 } from '../util/hash.ts';
 
 export interface TextOptions {
-  /** Texts to distil on; the bundled text if absent. */
+  /** Texts to distil on; the bundled text if absent. A path may be `bundled` in any of these. */
   readonly texts?: readonly WeightedText[] | undefined;
-  /** Text to score blocks on; held-out parts of `texts` if absent. */
-  readonly scoreText?: string | undefined;
+  /** Texts to score blocks and choose students on, in equal shares; held-out parts of `texts` if absent. */
+  readonly scoreTexts?: readonly string[] | undefined;
+  /** Texts to refit the student on, in equal shares; the windows that blocks were fitted on if absent. */
+  readonly refitTexts?: readonly string[] | undefined;
   /** Texts to evaluate students on; held-out parts of `texts` if absent. */
   readonly evaluationTexts?: readonly string[] | undefined;
   /** Tokens per window, of all texts. */
@@ -45,6 +47,8 @@ export interface RunTexts {
   readonly score: RunText;
   /** Decides between assembled students. */
   readonly selection: RunText;
+  /** The student is refitted on it. */
+  readonly refit: RunText;
   /** Reported figures, and nothing else. */
   readonly evaluation: readonly RunText[];
 }
@@ -59,24 +63,32 @@ const [scoreShare, evaluationShare] = [0.05, 0.05];
  * @throws PuzzleError `file-missing`, `text-invalid`, `text-too-short`
  */
 export async function loadTexts(options: TextOptions, tokenizer: Tokenizer): Promise<RunTexts> {
-  const { texts, scoreText, evaluationTexts, window } = options;
-  const parts =
-    texts === undefined ? [{ sources: bundledSources(), share: 1 }] : await Promise.all(shared(texts));
+  const { texts, scoreTexts, refitTexts, evaluationTexts, window } = options;
+  const parts = await Promise.all(shared(texts ?? [{ path: bundledName, weight: 1 }]));
   const sized = parts.map(({ sources, share }) => ({ sources, of: scaled(options, share) }));
   const distil = sized.map(({ sources, of }) => distilWindows(sources.distil, of, tokenizer));
   const scores =
-    scoreText === undefined
+    scoreTexts === undefined
       ? sized.map(({ sources, of }) => scoreAndSelection(sources.score, of, tokenizer))
-      : [scoreAndSelection(await readSource(scoreText), options, tokenizer)];
+      : (await Promise.all(scoreTexts.map((path) => sourceOf(path, 'score')))).map((source) =>
+          scoreAndSelection(source, scaled(options, 1 / scoreTexts.length), tokenizer),
+        );
+  const refit =
+    refitTexts &&
+    (await Promise.all(refitTexts.map((path) => sourceOf(path, 'distil')))).map(
+      (source) => distilWindows(source, scaled(options, 1 / refitTexts.length), tokenizer).calibration,
+    );
   const evaluation =
     evaluationTexts === undefined
       ? sized.map(({ sources: { evaluation: source }, of }) => ({ source, tokens: of.evaluationTokens }))
-      : (await Promise.all(evaluationTexts.map(readSource))).map((source) => ({
+      : (await Promise.all(evaluationTexts.map((path) => sourceOf(path, 'evaluation')))).map((source) => ({
           source,
           tokens: options.evaluationTokens,
         }));
+  const calibration = inTurns(distil.map((own) => own.calibration));
   return {
-    calibration: inTurns(distil.map(({ calibration }) => calibration)),
+    calibration,
+    refit: refit ? inTurns(refit) : calibration,
     validation: inTurns(distil.map(({ validation }) => validation)),
     score: inTurns(scores.map(({ score }) => score)),
     selection: inTurns(scores.map(({ selection }) => selection)),
@@ -177,7 +189,15 @@ function shared(texts: readonly WeightedText[]): Promise<{ sources: Sources; sha
   return texts.map(async ({ path, weight }) => ({ sources: await sourcesOf(path), share: weight / sum }));
 }
 
+/** Stands for the text that comes with the package, wherever a path is asked for. */
+const bundledName = 'bundled';
+
+/** A text given for one purpose: all of it, or the part of the bundled text that is for this purpose. */
+const sourceOf = async (path: string, purpose: keyof Sources): Promise<Source> =>
+  path === bundledName ? bundledSources()[purpose] : readSource(path);
+
 async function sourcesOf(path: string): Promise<Sources> {
+  if (path === bundledName) return bundledSources();
   const { text } = await readSource(path);
   const scoreFrom = paragraphAfter(text, Math.floor(text.length * (1 - scoreShare - evaluationShare)));
   const evaluationFrom = paragraphAfter(text, Math.floor(text.length * (1 - evaluationShare)));

@@ -67,11 +67,23 @@ test('several texts share the tokens by their weights, in turns', async () => {
   expect(evaluation).toHaveLength(2);
 });
 
+test('scores come from several domains in turns, the refit from texts of its own', async () => {
+  const texts = [{ path: path('sea.txt'), weight: 1 }];
+  const mixed = { ...options, texts, scoreTexts: [path('sea.txt'), path('land.txt')] };
+  const { score, selection, calibration, refit } = await loadTexts(mixed, tokenizer);
+  expect([about(score, 'whale'), about(score, 'mountain')]).toEqual([3, 3]);
+  expect(about(selection, 'mountain')).toBeGreaterThan(0);
+  expect(refit).toBe(calibration);
+  const own = await loadTexts({ ...mixed, refitTexts: ['bundled'] }, tokenizer);
+  expect(own.refit.name).toContain('bundled');
+  expect(own.calibration.hash).toBe(calibration.hash);
+});
+
 test('scores and selection share a text that is shorter than asked, and one window is not enough', async () => {
   const texts = [{ path: path('sea.txt'), weight: 1 }];
   const longer = { ...options, texts, scoreTokens: 6000 * window, selectionTokens: 3000 * window };
   const { score, selection } = await loadTexts(longer, tokenizer);
   expect(score.count / selection.count).toBeCloseTo(2, 0);
-  const short = loadTexts({ ...options, texts, scoreText: path('short.txt') }, tokenizer);
+  const short = loadTexts({ ...options, texts, scoreTexts: [path('short.txt')] }, tokenizer);
   await expect(short).rejects.toMatchObject({ code: 'text-too-short' });
 });
