@@ -58,6 +58,12 @@ export const frontCommand = defineCommand({
       { x, y, ...(scoreLimit !== undefined && { scoreLimit }) },
       solveOptionsOf(args),
     );
+    if (front.points.length === 0 && !front.complete) {
+      throw new PuzzleError('bad-usage', 'The time limit struck before any point of the front was found.', {
+        at: '--time-limit',
+        fix: 'Give it more time.',
+      });
+    }
     if (front.points.length === 0) {
       throw new PuzzleError('infeasible', 'No architecture fits the budgets.', {
         fix: 'Run `puzzle explain` with the same budgets to see which one to relax.',
