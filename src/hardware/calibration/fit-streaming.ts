@@ -36,7 +36,7 @@ export function fitFp8Scale(file: string, device: DeviceFacts): Streaming {
 }
 
 function readTable(file: string): readonly Row[] {
-  const [header = '', ...lines] = gunzipSync(readFileSync(file)).toString('utf8').trim().split('\n');
+  const [header = '', ...lines] = gunzipSync(readFileSync(file)).toString('utf8').trim().split(/\r?\n/);
   const names = header.split(',');
   return lines.map((line) => {
     const cells = line.split(',');
