@@ -22,6 +22,8 @@ import { machine } from './machine.ts';
 
 const teacherPath = '../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf';
 const textPaths = ['../shared/data/wikitext-2-valid.txt', '../shared/data/textbook-sociology-evaluation.txt'];
+/** Sizes of the texts that are compared: tokens and number of short ones, and of the windows of perplexity. */
+const [textTokens, textCount, window, windows] = [48, 20, 128, 3];
 const self = fileURLToPath(import.meta.url);
 
 interface Measured {
@@ -103,8 +105,6 @@ interface Agreement {
   readonly ourPerplexity: number;
   readonly theirPerplexity: number;
 }
-
-const [textTokens, textCount, window, windows] = [48, 20, 128, 3];
 
 async function compare(path: string, gguf: string): Promise<Agreement> {
   return onOurSide(path, async (ours) => {
