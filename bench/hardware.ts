@@ -1,11 +1,10 @@
 /**
  * Accuracy and speed of the cost model: held-out errors of every calibrated kernel (cross-validated over shapes when
- * the profile was built, `puzzle calibrate`), time of an estimate of 162 layers and of a cost table of 80 x 54 x 12.
+ * the profile was built, `puzzle calibrate`), exactness of counts, time of an estimate of 162 layers and of a cost table of
+ * 80 x 54 x 12.
  * Writes bench/results/hardware.json and hardware.md. Run: npx tsx bench/hardware.ts
  */
-import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { existsSync, writeFileSync } from 'node:fs';
 import {
   blockShape,
   costTable,
@@ -15,7 +14,9 @@ import {
   workload,
 } from '../src/hardware/index.ts';
 import type { BlockShape } from '../src/hardware/index.ts';
+import { readArchitecture } from '../src/model/index.ts';
 import type { Architecture, BlockConfig, StreamConfig } from '../src/model/index.ts';
+import { machine as machineOf } from './machine.ts';
 
 const stream: StreamConfig = {
   family: 'llama',
@@ -94,11 +95,75 @@ const accuracy = profileNames().flatMap((name) => {
   );
 });
 
-const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
-const machine = { cpu: cpus()[0]!.model, cores: cpus().length, node: process.version, commit };
+/** The issue's bars: median and 90th percentile of the absolute error. */
+const bars = { gemm: [0.03, 0.1], prefill: [0.04, 0.12], decode: [0.07, 0.25] } as const;
+
+/** Of one operator in one profile: kernels weighted by their rows, and the worst kernel. */
+const summary = profileNames().flatMap((profile) =>
+  (['gemm', 'prefill', 'decode'] as const).flatMap((op) => {
+    const kernels = accuracy.filter((row) => row.profile === profile && row.kernel.startsWith(op));
+    if (kernels.length === 0) return [];
+    const rows = kernels.reduce((sum, row) => sum + row.rows, 0);
+    const mean = (pick: (row: (typeof kernels)[0]) => number): number =>
+      kernels.reduce((sum, row) => sum + pick(row) * row.rows, 0) / rows;
+    const [median, p90] = bars[op];
+    return [
+      {
+        profile,
+        op,
+        kernels: kernels.length,
+        rows,
+        medianError: mean((row) => row.medianError),
+        p90Error: mean((row) => row.p90Error),
+        coverage: mean((row) => row.coverage),
+        kernelsWithinBars: kernels.filter((row) => row.medianError <= median && row.p90Error <= p90).length,
+      },
+    ];
+  }),
+);
+
+/** Published counts (../shared/architectures/README.md, ../shared/facts/puzzle.md). */
+const nemotron = '../shared/architectures/nemotron-super-49b-v1.config.json';
+const counts = [
+  ...(existsSync(nemotron)
+    ? [
+        {
+          model: 'Llama-3_3-Nemotron-Super-49B-v1',
+          architecture: readArchitecture(nemotron),
+          parameters: 49_867_145_216,
+          kvBytesPerToken: 100_352,
+        },
+      ]
+    : []),
+  ...[
+    { model: 'Llama-3.1-8B', hidden: 4096, layers: 32, heads: 32, width: 14336, parameters: 8_030_261_248 },
+    { model: 'Llama-3.1-70B', hidden: 8192, layers: 80, heads: 64, width: 28672, parameters: 70_553_706_496 },
+  ].map(({ model, hidden, layers, heads, width, parameters }) => ({
+    model,
+    architecture: {
+      stream: { ...stream, hidden },
+      slots: Array.from({ length: layers }, (_, layer) => [
+        { layer, kind: 'attention', block: { kind: 'gqa', heads, kvHeads: 8, headDim: 128 } } as const,
+        { layer, kind: 'ffn', block: { kind: 'swiglu', width } } as const,
+      ]).flat(),
+    },
+    parameters,
+    kvBytesPerToken: layers * 2 * 8 * 128,
+  })),
+].map(({ model, architecture, parameters, kvBytesPerToken }) => {
+  const found = estimate(architecture, workload({ kv: 'fp8' }), h100);
+  return {
+    model,
+    parameters: found.parameters,
+    kvBytesPerToken: found.kvBytesPerToken,
+    exact: found.parameters === parameters && found.kvBytesPerToken === kvBytesPerToken,
+  };
+});
+
+const machine = machineOf();
 writeFileSync(
   'bench/results/hardware.json',
-  `${JSON.stringify({ machine, speed, accuracy }, undefined, 1)}\n`,
+  `${JSON.stringify({ machine, speed, counts, summary, accuracy }, undefined, 1)}\n`,
 );
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 const text = `# Cost model
@@ -107,7 +172,20 @@ ${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, commit ${machine.c
 
 Estimate of 162 layers: ${speed.estimate162LayersMs.toFixed(2)} ms. Cost table 80 x 54 x 12 batches: ${speed.costTable80x54x12Ms.toFixed(1)} ms.
 
-Errors on held-out shapes, 6-fold over (n, k) or (heads, KV heads, head dim), all m / lengths / batches and small shapes included.
+Parameters and KV bytes per token (fp8): ${counts.map(({ model, parameters, kvBytesPerToken, exact }) => `${model} ${parameters} and ${kvBytesPerToken}, ${exact ? 'exact' : 'WRONG'}`).join('; ')}.
+
+Errors on held-out shapes, 6-fold over (n, k) or (heads, KV heads, head dim): all m, lengths, batches, and small shapes
+(n, k below 512) included. Coverage: share of each fold's rows within the 90 % bands that the other folds give.
+
+## By operator
+
+Means over kernels, weighted by rows. Bars: gemm 3 / 10 %, prefill 4 / 12 %, decode 7 / 25 %.
+
+| profile | operator | rows | median | p90 | within 90 % band | kernels within the bars |
+|---|---|---|---|---|---|---|
+${summary.map((a) => `| ${a.profile} | ${a.op} | ${a.rows} | ${percent(a.medianError)} | ${percent(a.p90Error)} | ${percent(a.coverage)} | ${a.kernelsWithinBars} of ${a.kernels} |`).join('\n')}
+
+## By kernel
 
 | profile | kernel | shapes | rows | median | p90 | within 90 % band |
 |---|---|---|---|---|---|---|

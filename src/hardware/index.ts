@@ -30,6 +30,7 @@ export type { Quantity, Source } from './quantity.ts';
 export { workload } from './workload.ts';
 export type { Workload } from './workload.ts';
 export { timePart } from './measured/block-timing.ts';
+export { timeRequests } from './measured/request-timing.ts';
 export { conditions } from './measured/conditions.ts';
 export type { Timed } from './measured/timed.ts';
 export {

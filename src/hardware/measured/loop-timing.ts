@@ -17,7 +17,7 @@ import {
 import type { BlockConfig, StreamConfig } from '../../model/index.ts';
 import type { Resident, Runtime } from '../../runtime/index.ts';
 import type { Shape } from '../../tensor/tensor.ts';
-import { noiseTensors } from './strip-timing.ts';
+import { noiseTensors } from './random-decoder.ts';
 import { repeated, type Timed, type Timing } from './timed.ts';
 
 /** A repeat lasts at least this long, so that the clock and the scheduler matter little. */

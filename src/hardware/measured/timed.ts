@@ -71,7 +71,7 @@ export async function repeated(
 const ascending = (samples: readonly number[]): readonly number[] => samples.toSorted((a, b) => a - b);
 
 /** Mean of the quickest few. */
-const undisturbed = (samples: readonly number[]): number =>
+export const undisturbed = (samples: readonly number[]): number =>
   ascending(samples)
     .slice(0, quickest)
     .reduce((sum, value) => sum + value, 0) / Math.min(quickest, samples.length);
