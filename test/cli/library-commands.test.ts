@@ -259,8 +259,11 @@ test('several batches, a library each: the best score is kept, then throughput, 
   expect(stdout).toMatch(/^batch .*kl_div .*throughput/m);
   expect(stdout).toMatch(/128 .*best/);
 
-  const none = await search('--memory', '1MiB', '--params', '1', '--json');
+  const constraints = join(folder, 'constraints.yaml');
+  await writeFile(constraints, '- { count: attention, atLeast: 5 }\n');
+  const none = await search('--memory', '1MiB', '--constraints', constraints, '--json');
   expect(none.code).toBe(3);
+  expect(JSON.parse(none.stdout).error.code).toBe('infeasible');
 });
 
 test('bad input exits with 2 and names the flag or the place', async () => {

@@ -135,8 +135,8 @@ async function searchModel(args: Arguments, { print, report }: CommandContext): 
   const { openHardware, runDocument, runName, searchRun, writeRunFolder } =
     await import('../../pipeline/index.ts');
   const given = budgetsFrom(args);
-  const hardware = await openHardware(args.hw);
   const batches = batchesFrom(args.batch);
+  const hardware = await openHardware(args.hw);
   const several = batches !== undefined && batches.length > 1;
   const request = {
     workload: workloadFrom({ ...args, batch: batches?.[0] }, hardware.workload),
