@@ -32,7 +32,7 @@ import {
   type Source,
 } from '../scenario-source.ts';
 
-export interface LibrarySearchArguments extends Omit<ScenarioArguments, 'batch'> {
+interface LibrarySearchArguments extends Omit<ScenarioArguments, 'batch'> {
   /** `64`, or several batches; then `{batch}` in the library's name stands for each. */
   readonly batch?: string | undefined;
   readonly solver?: SolverName | 'auto' | undefined;
