@@ -22,7 +22,7 @@ import type { ReportProgress } from '../util/progress.ts';
 import { readJobJson, type Store } from './store.ts';
 
 /** Raised when the same part is timed another way. */
-const version = 2;
+const version = 3;
 
 export interface ProfileStageInput {
   readonly stream: StreamConfig;

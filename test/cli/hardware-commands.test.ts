@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { loadProfile, profileNames } from '../../src/hardware/index.ts';
+import { loadProfile, profileNames, type Roofline } from '../../src/hardware/index.ts';
 import { runPuzzle } from './run-puzzle.ts';
 
 // A process each: on a busy machine they take their time to start.
@@ -33,11 +33,31 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function json(...args: readonly string[]): Promise<Record<string, any>> {
+/** Fields of all the documents here; each has its own of them. */
+interface Document {
+  readonly latencyMs: number;
+  readonly prefillMs: number;
+  readonly decodeMsPerToken: number;
+  readonly throughputTokensPerSecond: number;
+  readonly kvBytesPerToken: number;
+  readonly maxBatch: number;
+  readonly source: string;
+  readonly errorBand: { readonly low: number; readonly high: number };
+  readonly memoryBytes: Readonly<Record<'weights' | 'kv' | 'activations' | 'reserve' | 'total', number>>;
+  readonly workload: { readonly batch: number };
+  readonly sources: readonly { readonly share: number }[];
+  readonly compare: readonly (Document & { readonly hardware: string })[];
+  readonly roofline: Roofline;
+  readonly rows: readonly Document[];
+  readonly profiles: readonly { readonly name: string }[];
+  readonly heldOut: readonly { readonly medianError: number }[];
+}
+
+async function json(...args: readonly string[]): Promise<Document> {
   const { code, stdout, stderr } = await runPuzzle(...args, '--json', '--quiet');
   expect(stderr).toBe('');
   expect(code).toBe(0);
-  return JSON.parse(stdout) as Record<string, any>;
+  return JSON.parse(stdout) as Document;
 }
 
 async function refusal(...args: readonly string[]): Promise<{ code: string; message: string; fix: string }> {
@@ -55,37 +75,28 @@ test('estimate says all of the contract, exactly where it can', async () => {
     kvBytesPerToken: 2 * 32 * 8 * 128,
     fits: true,
   });
-  const { weights, kv, activations, reserve, total } = document['memoryBytes'];
+  const { weights, kv, activations, reserve, total } = document.memoryBytes;
   expect(total).toBe(weights + kv + activations + reserve);
-  expect(kv).toBe(64 * 1024 * document['kvBytesPerToken']);
-  const { latencyMs, prefillMs, decodeMsPerToken, errorBand } = document as Record<string, any>;
+  expect(kv).toBe(64 * 1024 * document.kvBytesPerToken);
+  const { latencyMs, prefillMs, decodeMsPerToken, errorBand } = document;
   expect(prefillMs + 512 * decodeMsPerToken).toBeCloseTo(latencyMs, 6);
-  expect(document['throughputTokensPerSecond']).toBeCloseTo((64 * 512 * 1000) / latencyMs, 6);
+  expect(document.throughputTokensPerSecond).toBeCloseTo((64 * 512 * 1000) / latencyMs, 6);
   expect(errorBand.low).toBeLessThan(latencyMs);
   expect(errorBand.high).toBeGreaterThan(latencyMs);
-  expect(
-    document['sources'].reduce((sum: number, { share }: { share: number }) => sum + share, 0),
-  ).toBeCloseTo(1, 9);
+  expect(document.sources.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 9);
 });
 
 test('estimate compares GPUs and architectures, finds the best batch, and draws the roofline', async () => {
   const svg = join(folder, 'roofline.svg');
-  const document = await json(
-    ...['estimate', '--arch', arch, '--hw', 'h100', '--batch', 'best', '--svg', svg],
-    ...['--compare', 'h200', 'a100-sxm/vllm', '--chunked-prefill', '--kv-page', '64', '--reserve', '1GiB'],
-  );
-  expect(document['workload'].batch).toBeLessThanOrEqual(document['maxBatch']);
-  expect(document['memoryBytes'].reserve).toBe(2 ** 30);
-  expect(document['compare'].map(({ hardware }: { hardware: string }) => hardware)).toEqual([
-    'h200-sxm',
-    'a100-sxm/vllm',
-  ]);
-  expect(document['compare'][0].throughputTokensPerSecond).toBeGreaterThan(
-    document['throughputTokensPerSecond'],
-  );
-  for (const { phase, name, ms, shares } of document['roofline'].loads) {
+  const flags = '--batch best --chunked-prefill --kv-page 64 --reserve 1GiB --compare h200 a100-sxm/vllm';
+  const document = await json('estimate', '--arch', arch, '--svg', svg, '--hw', 'h100', ...flags.split(' '));
+  expect(document.workload.batch).toBeLessThanOrEqual(document.maxBatch);
+  expect(document.memoryBytes.reserve).toBe(2 ** 30);
+  expect(document.compare.map(({ hardware }) => hardware)).toEqual(['h200-sxm', 'a100-sxm/vllm']);
+  expect(document.compare[0]!.throughputTokensPerSecond).toBeGreaterThan(document.throughputTokensPerSecond);
+  for (const { phase, name, ms, shares } of document.roofline.loads) {
     expect(ms).toBeGreaterThan(0);
-    expect(Object.values<number>(shares).reduce((a, b) => a + b)).toBeCloseTo(1, 9);
+    expect(Object.values(shares).reduce((a, b) => a + b)).toBeCloseTo(1, 9);
     // Long prompts keep a GPU computing, one token at a time waits for the weights.
     if (name === 'whole model')
       expect(shares[phase === 'prefill' ? 'compute' : 'memory']).toBeGreaterThan(0.5);
@@ -96,37 +107,37 @@ test('estimate compares GPUs and architectures, finds the best batch, and draws 
 test('static fp8 scales take less time than dynamic ones, never less than the product alone could', async () => {
   const at = ['--hw', 'h100', '--op', 'gemm', '--m', '64', '--n', '4096', '--k', '4096', '--dtype'];
   const [dynamic, fixed] = [await json('cost', ...at, 'fp8'), await json('cost', ...at, 'fp8_static')];
-  expect(fixed['latencyMs']).toBeLessThan(dynamic['latencyMs']);
-  expect(fixed['latencyMs']).toBeGreaterThan((4096 * 4096) / 3.35e12);
+  expect(fixed.latencyMs).toBeLessThan(dynamic.latencyMs);
+  expect(fixed.latencyMs).toBeGreaterThan((4096 * 4096) / 3.35e12);
 });
 
 test('cost times one kernel as it times the same row of a table, in the order of the file', async () => {
   const rows = join(folder, 'rows.csv');
   await writeFile(rows, 'dtype,m,n,k\nbfloat16,512,4096,8192\nfp8,1,14336,4096\nnvfp4,8,8192,8192\n');
   const table = await json('cost', '--rows', rows, '--hw', 'h100-sxm');
-  expect(table['rows']).toHaveLength(3);
+  expect(table.rows).toHaveLength(3);
   const one = await json(
     'cost',
     ...'--op gemm --m 512 --n 4096 --k 8192 --dtype bf16 --hw h100-sxm'.split(' '),
   );
-  expect(table['rows'][0]).toEqual({
-    latencyMs: one['latencyMs'],
+  expect(table.rows[0]!).toEqual({
+    latencyMs: one.latencyMs,
     source: 'interpolated',
-    errorBand: one['errorBand'],
+    errorBand: one.errorBand,
   });
   // H100 has no fp4: a stand-in that says so.
-  expect(table['rows'][2].source).toBe('extrapolated');
+  expect(table.rows[2]!.source).toBe('extrapolated');
   const decode = await json(
     ...'cost --op attention --phase decode --heads 32 --kv-heads 8 --head-dim 128 --batch 16 --length 4096 --kv bf16 --hw h100-sxm/vllm'.split(
       ' ',
     ),
   );
-  expect(decode['errorBand'].low).toBeLessThan(decode['latencyMs']);
+  expect(decode.errorBand.low).toBeLessThan(decode.latencyMs);
 });
 
 test('hw lists every shipped profile, shows what one rests on, checks a file', async () => {
   const { profiles } = await json('hw', 'list');
-  expect(profiles.map(({ name }: { name: string }) => name)).toEqual(profileNames());
+  expect(profiles.map(({ name }) => name)).toEqual(profileNames());
   expect((await runPuzzle('hw', 'show', 'h100')).stdout).toMatch(/ai-dynamo\/aiconfigurator, 095f58a/);
   const file = join(folder, 'profile.json');
   const profile = loadProfile('generic-cpu');
@@ -155,17 +166,17 @@ test('own measurements become a profile: a table of kernels, and one end-to-end 
   const own = join(folder, 'own.json');
   await writeFile(table, rows.join('\n'));
   const document = await json('calibrate', table, '--hw', 'rtx-4090', '--name', 'my-gpu', '--out', own);
-  expect(document['heldOut']).toHaveLength(1);
-  expect(document['heldOut'][0].medianError).toBeLessThan(0.02);
+  expect(document.heldOut).toHaveLength(1);
+  expect(document.heldOut[0]!.medianError).toBeLessThan(0.02);
   const cost = await json('cost', ...`--op gemm --m 64 --n 3072 --k 6144 --hw ${own}`.split(' '));
   const expected = Math.hypot((2 * 64 * 3072 * 6144) / 100e9, (2 * (3072 * 6144 + 64 * 9216)) / 1e9) + 0.01;
-  expect(Math.abs(cost['latencyMs'] / expected - 1)).toBeLessThan(0.05);
-  expect(cost['source']).not.toBe('extrapolated');
+  expect(Math.abs(cost.latencyMs / expected - 1)).toBeLessThan(0.05);
+  expect(cost.source).not.toBe('extrapolated');
 
   const scaled = join(folder, 'scaled.json');
   const workload = ['--arch', arch, '--batch', '8', '--input', '128', '--output', '128'];
   await json('calibrate', ...workload, '--hw', 'h100', '--latency', '4s', '--out', scaled);
-  expect((await json('estimate', ...workload, '--hw', scaled))['latencyMs']).toBeCloseTo(4000, -1);
+  expect((await json('estimate', ...workload, '--hw', scaled)).latencyMs).toBeCloseTo(4000, -1);
 });
 
 test('what makes no sense is refused with a code, what does not fit says by how much', async () => {

@@ -57,9 +57,9 @@ export async function openRandomDecoder(
       const total = length + tokens;
       const all = {
         ...past,
-        [portNames.tokens]: int64(new Array<number>(batch * tokens).fill(1), [batch, tokens]),
-        [portNames.mask]: int64(new Array<number>(batch * total).fill(1), [batch, total]),
-        [portNames.kept]: int64([1], []),
+        [portNames.tokens]: ones([batch, tokens]),
+        [portNames.mask]: ones([batch, total]),
+        [portNames.kept]: ones([]),
       };
       // A model without attention asks for no mask.
       const feeds = Object.fromEntries(Object.entries(all).filter(([name]) => name in program.inputs));
@@ -74,20 +74,25 @@ export async function openRandomDecoder(
   };
 }
 
-/** Small random numbers, so that a stream that passes many blocks stays finite; cut from one sheet of them. */
+/**
+ * Small random numbers, so that a stream that passes many blocks stays finite. Cut from one sheet, each tensor at its own
+ * place: ONNX Runtime keeps weights of equal content once, and then reads them from the processor's cache.
+ */
 export function noiseTensors(): (shape: Shape) => Tensor<'float32'> {
   const random = seededRandom(1);
   const sheet = Float32Array.from({ length: 1 << 16 }, () => 0.02 * (random.uniform() - 0.5));
   return (shape) => {
     const data = new Float32Array(elementCount(shape));
-    for (let start = 0; start < data.length; start += sheet.length)
+    const first = sheet.subarray(Math.floor(random.uniform() * sheet.length)).subarray(0, data.length);
+    data.set(first);
+    for (let start = first.length; start < data.length; start += sheet.length)
       data.set(sheet.subarray(0, data.length - start), start);
     return { dtype: 'float32', shape, data };
   };
 }
 
-const int64 = (values: readonly number[], shape: Shape): Tensor => ({
+const ones = (shape: Shape): Tensor => ({
   dtype: 'int64',
   shape,
-  data: BigInt64Array.from(values, BigInt),
+  data: new BigInt64Array(elementCount(shape)).fill(1n),
 });

@@ -23,22 +23,12 @@ export async function timeInStrip(
   modelBytes: number,
   runtime: Runtime,
 ): Promise<Timing> {
-  if (timed.part === 'head') {
-    const decoder = await openRandomDecoder({ stream, slots: [] }, timed.batch, 1, runtime);
-    try {
-      await decoder.pass(0, 1); // warms up
-      return await repeated(async () => [await decoder.pass(0, 1), 0], 1);
-    } finally {
-      await decoder.close();
-    }
-  }
-  const { config, batch } = timed;
   const small: StreamConfig = { ...stream, vocabularySize: stripVocabulary, tiedEmbeddings: true };
+  const stripBytes = Math.min(modelBytes, mostStripBytes);
+  if (timed.part === 'head') return timeHead(timed.batch, stream, small, stripBytes, runtime);
+  const { config, batch } = timed;
   const blockBytes = Math.max(1, bytesPerWeight * blockParameters(config, stream));
-  const copies = Math.min(
-    mostCopies,
-    Math.max(2, Math.ceil(Math.min(modelBytes, mostStripBytes) / blockBytes)),
-  );
+  const copies = Math.min(mostCopies, Math.max(2, Math.ceil(stripBytes / blockBytes)));
   const [length, tokens] = timed.phase === 'prefill' ? [0, timed.tokens] : [timed.length, 1];
   const strip = (count: number): Promise<RandomDecoder> => {
     const kind = config.kind === 'gqa' ? 'attention' : 'ffn';
@@ -56,5 +46,34 @@ export async function timeInStrip(
   } finally {
     await one.close();
     await many.close();
+  }
+}
+
+/** A model's blocks run between two uses of its head, so a strip of that size runs between two timings. */
+async function timeHead(
+  batch: number,
+  stream: StreamConfig,
+  small: StreamConfig,
+  stripBytes: number,
+  runtime: Runtime,
+): Promise<Timing> {
+  const width = Math.ceil(stripBytes / (3 * bytesPerWeight * stream.hidden)) + 1;
+  const block = { kind: 'swiglu', width };
+  const head = await openRandomDecoder({ stream, slots: [] }, batch, 1, runtime);
+  const strip = await openRandomDecoder(
+    { stream: small, slots: [{ layer: 0, kind: 'ffn', block }] },
+    batch,
+    1,
+    runtime,
+  );
+  try {
+    for (const decoder of [head, strip]) await decoder.pass(0, 1); // warms up
+    return await repeated(async () => {
+      await strip.pass(0, 1);
+      return [await head.pass(0, 1), 0];
+    }, 1);
+  } finally {
+    await head.close();
+    await strip.close();
   }
 }
