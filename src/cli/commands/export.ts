@@ -9,7 +9,7 @@ const dialects = [...new Set(Object.values(formats).flatMap((format) => format.d
 
 export const exportCommand = defineCommand({
   command: 'export <result>',
-  describe: 'Write a student in a format that other software serves: hf, gguf',
+  describe: 'Write a student in a format that other software serves: hf, gguf, onnx',
   options: (yargs) =>
     yargs
       .positional('result', {
