@@ -8,7 +8,7 @@ import { callTime } from '../call-time.ts';
 import type { Estimate } from '../estimate.ts';
 import type { KernelModel } from '../kernel-model.ts';
 import type { MeasuredProfile } from '../measured/measured-profile.ts';
-import { decodeCalls, headCalls, prefillCalls } from '../operator-calls.ts';
+import { decodeCalls, prefillCalls } from '../operator-calls.ts';
 import type { RepeatedCall } from '../operator-calls.ts';
 import type { AttentionKernel, GemmKernel, HardwareProfile } from '../profile.ts';
 import { workload } from '../workload.ts';
@@ -101,22 +101,29 @@ export function profileOfRun(
 }
 
 /** What is fitted, as factors on the base: its logarithms are the coordinates of the fit. */
-const coordinates = ['compute', 'memory', 'launch', 'prefill', 'decode', 'streaming'] as const;
+const coordinates = ['compute', 'memory', 'ramps', 'launch', 'prefill', 'decode', 'streaming'] as const;
 type Factors = Readonly<Record<(typeof coordinates)[number], number>>;
 
 const factorsOf = (x: readonly number[]): Factors =>
   Object.fromEntries(coordinates.map((name, i) => [name, Math.exp(x[i]!)])) as Factors;
 
-/** A base whose kernels are faster or slower by factors. */
-function scaled(base: HardwareProfile, f: Factors): HardwareProfile {
-  const round = (value: number): number => Number(value.toPrecision(4));
-  const model = (m: KernelModel, compute: number, memory: number, launch: number): KernelModel => ({
+/** Four significant digits: more would claim what no measurement holds. */
+const rounded = (value: number): number => Number(value.toPrecision(4));
+
+/** A base whose kernels are faster or slower by factors; a fit takes tiny steps, so only its end is rounded. */
+function scaled(
+  base: HardwareProfile,
+  f: Factors,
+  round = (value: number): number => value,
+): HardwareProfile {
+  const model = (m: KernelModel, compute: number, memory: number, ramps: number): KernelModel => ({
     ...m,
     smooth: {
       ...m.smooth,
       computeEfficiency: round(m.smooth.computeEfficiency * compute),
       bandwidthEfficiency: round(m.smooth.bandwidthEfficiency * memory),
-      overheadMs: round(m.smooth.overheadMs * launch),
+      halfRamps: m.smooth.halfRamps.map((half) => round(half * ramps)),
+      overheadMs: round(m.smooth.overheadMs * f.launch),
     },
   });
   const { streaming } = base;
@@ -124,15 +131,15 @@ function scaled(base: HardwareProfile, f: Factors): HardwareProfile {
     ...base,
     gemm: base.gemm.map((kernel) => ({
       ...kernel,
-      model: model(kernel.model, f.compute, f.memory, f.launch),
+      model: model(kernel.model, f.compute, f.memory, f.ramps),
     })),
     prefill: base.prefill.map((kernel) => ({
       ...kernel,
-      model: model(kernel.model, f.prefill, f.prefill, f.launch),
+      model: model(kernel.model, f.prefill, f.prefill, 1),
     })),
     decode: base.decode.map((kernel) => ({
       ...kernel,
-      model: model(kernel.model, f.decode, f.decode, f.launch),
+      model: model(kernel.model, f.decode, f.decode, 1),
     })),
     streaming: {
       ...streaming,
@@ -165,12 +172,9 @@ function partsOf(
     contextLength: 1,
   };
   return timings.flatMap(({ timed, ms }): Part[] => {
-    if (!(ms > 0)) return [];
+    // A head's time holds the launch of a whole run, which no sum of kernels has.
+    if (timed.part === 'head' || !(ms > 0)) return [];
     const formats = { weights: w.weights, activations: 'fp32', kv: w.kv, batch: timed.batch } as const;
-    if (timed.part === 'head') {
-      const calls = headCalls(base, workload(formats), stream).map((kernel) => ({ kernel, times: 1 }));
-      return [{ shape: 'head', first: timed.batch, ms, calls }];
-    }
     const { operators } = blockShape(timed.config, stream);
     const length = timed.phase === 'prefill' ? timed.tokens : timed.length;
     const one = workload({
@@ -188,6 +192,9 @@ function partsOf(
 
 const foldCount = 6;
 
+/** Fewer blocks could not tell the kernels apart. */
+const leastShapes = 4;
+
 /**
  * The base's kernels, made faster or slower until their sums are the times of the blocks that `puzzle profile` took;
  * bands and held-out errors from folds over blocks.
@@ -200,10 +207,10 @@ export function profileOfBlocks(
 ): HardwareProfile {
   const parts = partsOf(measured, base);
   const shapes = new Set(parts.map(({ shape }) => shape)).size;
-  if (shapes <= coordinates.length / 2 || parts.length <= 2 * coordinates.length) {
+  if (shapes < leastShapes || parts.length <= 2 * coordinates.length) {
     throw new PuzzleError('file-invalid', `${parts.length} timings of ${shapes} blocks are too few.`, {
       at: source,
-      fix: `Profile a space of at least ${coordinates.length / 2 + 1} blocks, at several batches (--batch 1,4,16).`,
+      fix: `Profile a space of at least ${leastShapes} blocks, at several batches (--batch 1,4,16).`,
     });
   }
   const fold = foldsByShape(parts, Math.min(foldCount, shapes));
@@ -225,7 +232,7 @@ export function profileOfBlocks(
       }));
   });
   const evidence = { bands: bandsOf(errors, 1), heldOut: heldOutStatistics(errors, shapes) };
-  const fitted = scaled(base, fitFactors(parts, base));
+  const fitted = scaled(base, fitFactors(parts, base), rounded);
   const proven = <K extends GemmKernel | AttentionKernel>(kernel: K): K => ({
     ...kernel,
     model: { ...kernel.model, ...evidence },
@@ -250,12 +257,16 @@ export function profileOfBlocks(
 const timeOf = ({ calls }: Part, profile: HardwareProfile): number =>
   calls.reduce((sum, { kernel, times }) => sum + times * callTime(profile, kernel).value, 0);
 
+/** Draws what the measurements do not tell towards the base. */
+const pull = 0.02;
+
 const fitFactors = (parts: readonly Part[], base: HardwareProfile): Factors =>
   factorsOf(
     leastErrors(
       (x) => {
         const profile = scaled(base, factorsOf(x));
-        return Float64Array.from(parts, (part) => Math.log(timeOf(part, profile) / part.ms));
+        const errors = parts.map((part) => Math.log(timeOf(part, profile) / part.ms));
+        return Float64Array.from([...errors, ...x.map((value) => pull * value)]);
       },
       coordinates.map(() => 0),
     ),
