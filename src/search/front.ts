@@ -52,8 +52,13 @@ export async function solveFront(
       : undefined;
   if (shape === 'infeasible') return { points: [], complete: true, epsilon: 0 };
   if (!shape) return frontBySolving(problem, resource, options, progress);
-  const { picks, complete, epsilon } = ownFront(shape, resource, performance.now() + timeLimitMs, progress);
-  if (complete === 'unable') return frontBySolving(problem, resource, options, progress);
+  const deadline = performance.now() + timeLimitMs;
+  const own = ownFront(shape, resource, deadline, progress);
+  if (!own) {
+    const left = { ...options, timeLimitMs: Math.max(0, deadline - performance.now()) };
+    return frontBySolving(problem, resource, left, progress);
+  }
+  const { picks, complete, epsilon } = own;
   const check = verifier(problem);
   const points = picks.map((pick): FrontPoint => {
     const choice = shape.toChoice(pick);
@@ -65,16 +70,16 @@ export async function solveFront(
   return { points: distinct(problem, points, resource), complete, epsilon };
 }
 
-/** With nothing else limited one dynamic program; else slab by slab. */
+/** With nothing else limited one dynamic program, else slab by slab; undefined where the slabs are too dense for that. */
 function ownFront(
   { raw, free, rowOf }: Shape,
   resource: number,
   deadline: number,
   progress: (points: number) => void,
-): { picks: readonly Int32Array[]; complete: boolean | 'unable'; epsilon: number } {
+): { picks: readonly Int32Array[]; complete: boolean; epsilon: number } | undefined {
   if (raw.weight.length === 1) return dynamicFront(raw, deadline);
   const { picks, end } = slabFront(raw, rowOf[resource]!, undominated(raw, free), deadline, progress);
-  return { picks, complete: end === 'too-dense' ? 'unable' : end === 'complete', epsilon: 0 };
+  return end === 'too-dense' ? undefined : { picks, complete: end === 'complete', epsilon: 0 };
 }
 
 /** Drops points that only rounding tells from the one with less of the resource. */
