@@ -140,7 +140,8 @@ function maxBatch(
   let high = 2;
   // No server holds more requests at once; a model without a cache would never end the search.
   const most = 65536;
-  while (high < most && fits(high)) {
+  while (fits(high)) {
+    if (high >= most) return most;
     low = high;
     high *= 2;
   }

@@ -39,8 +39,13 @@ function timeOn(profile: HardwareProfile, timed: Timed): number {
   const length = timed.phase === 'prefill' ? timed.tokens : timed.length;
   const { batch } = timed;
   const w = workload({
-    ...{ batch, inputTokens: length, outputTokens: 1, prefillTokens: batch * length },
-    ...{ weights: 'fp32', kv: 'fp32', activations: 'fp32' },
+    batch,
+    inputTokens: length,
+    outputTokens: 1,
+    prefillTokens: batch * length,
+    weights: 'fp32',
+    kv: 'fp32',
+    activations: 'fp32',
   });
   const cost = costTable(stream, [[blockShape(timed.config, stream)]], w, profile).alternatives[0]![0]!;
   return timed.phase === 'prefill' ? cost.prefillMs.value : cost.decodeMs.value;
