@@ -10,9 +10,8 @@ import { distance, solve, solveDiverse, underLimits, verify } from '../search/in
 import { meanInterval, type Interval } from '../util/interval.ts';
 import type { ReportProgress } from '../util/progress.ts';
 import { replaceOneDamage } from './damages.ts';
-import { attentionFactor, crossTerms, type Law } from './laws.ts';
+import { attentionFactor } from './laws.ts';
 import { isLower, openMeasure } from './measure-students.ts';
-import type { Projections } from './one-pass-stage.ts';
 import { scoreStage, type BlockPlace } from './score-stage.ts';
 import { reducedScores } from './short-list.ts';
 import type { Store } from './store.ts';
@@ -35,8 +34,6 @@ export interface ContextInput extends StudentStageInput {
   readonly context: RunText;
   /** Which slots hold attention in the teacher. */
   readonly isAttention: readonly boolean[];
-  /** Of one-pass scores, where there are any. */
-  readonly projections?: Projections;
   readonly scenario: Scenario;
   readonly limits: readonly Limit[];
   readonly solve: SolveOptions;
@@ -64,9 +61,6 @@ export interface ContextOutcome {
 
 /** Factors on replaced attention that are tried. */
 const attentionFactors = [1.5, 2, 2.5, 3, 4];
-
-/** Weights of the cross terms that are tried. */
-const crossTermWeights = [0.5, 1];
 
 /** Diverse solutions tried beside the best under the law, and in how many layers each differs from all before. */
 const [diverseSolutions, diverseLayers] = [3, 3];
@@ -113,7 +107,7 @@ export async function searchInContext(
     report({
       kind: 'stage-started',
       stage,
-      total: attentionFactors.length + crossTermWeights.length + diverseSolutions + 1,
+      total: attentionFactors.length + diverseSolutions + 1,
       unit: 'students',
     });
     path.push({
@@ -124,17 +118,9 @@ export async function searchInContext(
       accepted: true,
     });
 
-    const { projections, isAttention } = input;
-    const laws: readonly (() => Law)[] = [
-      ...attentionFactors.map((factor) => () => attentionFactor(factor, isAttention)),
-      // Around the best student so far.
-      ...(projections === undefined
-        ? []
-        : crossTermWeights.map((weight) => () => crossTerms(weight, projections, solution.choice))),
-    ];
-    for (const lawOf of laws) {
+    for (const factor of attentionFactors) {
       if (isUp()) break;
-      const law = lawOf();
+      const law = attentionFactor(factor, input.isAttention);
       const scaled = law.apply(input.scenario);
       const candidate = await solve(underLimits(scaled, input.limits), input.solve);
       if (candidate.choice.length === 0) continue;

@@ -1,6 +1,5 @@
 /** Laws of how damages add up: ways to turn the scores of single blocks into a sum that is right about a student. */
-import type { Choice, Scenario } from '../search/index.ts';
-import type { Projections } from './one-pass-stage.ts';
+import type { Scenario } from '../search/index.ts';
 
 /** A scenario under a law: the same costs and samples' spread, other scores. */
 export interface Law {
@@ -13,30 +12,6 @@ export const attentionFactor = (factor: number, isAttention: readonly boolean[])
   name: `attention x ${factor}`,
   apply: (scenario) => rescored(scenario, (slot, _, score) => (isAttention[slot] ? factor * score : score)),
 });
-
-/**
- * What a block adds along the Fisher root, times what the other blocks of a student add there. Only what makes matters
- * worse counts: negative products are what a search finds first and what vanishes first outside the quadratic range.
- *
- * @param choice the student around which the products are taken
- */
-export function crossTerms(weight: number, projections: Projections, choice: Choice): Law {
-  const together = new Float64Array(projections[0]![0]!.length);
-  choice.forEach((position, slot) =>
-    projections[slot]![position]!.forEach((value, token) => (together[token]! += value)),
-  );
-  return {
-    name: `cross terms x ${weight}`,
-    apply: (scenario) =>
-      rescored(scenario, (slot, position, score) => {
-        const own = projections[slot]![choice[slot]!]!;
-        const along = projections[slot]![position]!;
-        let product = 0;
-        for (let t = 0; t < along.length; t++) product += along[t]! * (together[t]! - own[t]!);
-        return score + weight * Math.max(0, product / along.length);
-      }),
-  };
-}
 
 /** Other scores; samples move along with their means. */
 function rescored(

@@ -164,7 +164,6 @@ export async function searchRun(
         selection: texts.selection,
         context: measuredWindows(texts.score),
         isAttention: teacher.checkpoint.architecture.slots.map(({ kind }) => kind === 'attention'),
-        ...(scored.projections && { projections: scored.projections }),
         scenario: scored.scenario,
         limits,
         solve: request.solve,

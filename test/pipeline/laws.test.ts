@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { attentionFactor, crossTerms } from '../../src/pipeline/laws.ts';
+import { attentionFactor } from '../../src/pipeline/laws.ts';
 import type { Scenario } from '../../src/search/index.ts';
 
 const scores = [
@@ -31,20 +31,4 @@ test('a factor moves attention and its samples, and nothing else', () => {
   expect(scoresOf(scaled)).toEqual([[0, 1, 2], scores[1]]);
   expect([...scaled.samples![0]![1]!]).toEqual([0.5, 1.5]);
   expect(scaled.samples![1]).toEqual(scenario.samples![1]);
-});
-
-test('cross terms are with the blocks of other slots, and help nobody', () => {
-  const none = new Float32Array(2);
-  const projections = [
-    [none, Float32Array.of(1, 1), Float32Array.of(-2, -2)],
-    [none, Float32Array.of(1, 3), Float32Array.of(0, -4)],
-  ];
-  // The student has alternative 1 in both slots.
-  const law = crossTerms(0.5, projections, [1, 1]);
-  // Slot 0 meets (1, 3): 1/2 mean(1 * 1 + 1 * 3) = 1, and for alternative 2 a negative product.
-  // Slot 1 meets (1, 1): 1/2 mean(1 + 3) = 1, and a negative product.
-  expect(scoresOf(law.apply(scenario))).toEqual([
-    [0, 1.5, 1],
-    [0, 1.25, 2],
-  ]);
 });
