@@ -18,14 +18,9 @@ import { machine } from './machine.ts';
 
 const teacherPath = process.argv[2] ?? '../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf';
 const prompt = 'The history of the whale fishery is long, and it begins';
-const [rounds, steps] = [5, 24];
+const [rounds, steps] = [3, 16];
 
 const home = mkdtempSync(join(tmpdir(), 'puzzle-generate-'));
-try {
-  await main();
-} finally {
-  rmSync(home, { recursive: true, force: true });
-}
 
 async function exported(path: string, format: ExportFormat, dtype: ExportDtype): Promise<string> {
   const out = join(home, `${path.split('/').at(-1)}-${format}-${dtype}`);
@@ -212,4 +207,10 @@ async function bytesPerSecond(threads: number): Promise<number> {
   }
   await runtime.close();
   return (1000 * 4 * rows * columns) / best;
+}
+
+try {
+  await main();
+} finally {
+  rmSync(home, { recursive: true, force: true });
 }

@@ -23,6 +23,7 @@ import {
   gemm,
   input,
   reduceSum,
+  replaceValues,
   reshape,
   result,
   slice,
@@ -34,6 +35,8 @@ import {
 import type { Architecture, BlockConfig, Slot, StreamConfig } from '../model/architecture.ts';
 import type { Shape } from '../tensor/tensor.ts';
 
+import { quantisedProduct, type WeightFormat } from './quantised.ts';
+
 /** Element type of weights, stream and cache. */
 export type DecoderDType = 'float32' | 'float16';
 
@@ -41,6 +44,8 @@ export interface DecoderOptions {
   readonly dtype: DecoderDType;
   /** Tokens a sequence can have, its prompt included: what the rotation tables go up to. */
   readonly contextLength: number;
+  /** How the matrices of products are held; default: as they are. Norms and the embedding stay. */
+  readonly weights?: WeightFormat;
 }
 
 /** Inputs that every run is fed, named as in the exports of Hugging Face's libraries. */
@@ -98,7 +103,10 @@ export const blockWeightName = (slot: number, name: string): string => `slots.${
 export const rotationName = (headDim: number, name: 'cos' | 'sin'): string => `rotation.${headDim}.${name}`;
 
 /** The graph. Weights and rotation tables are inputs, by the names above; the export makes them initialisers. */
-export function decoderGraph(architecture: Architecture, { dtype, contextLength }: DecoderOptions): Graph {
+export function decoderGraph(
+  architecture: Architecture,
+  { dtype, contextLength, weights: format = 'f32' }: DecoderOptions,
+): Graph {
   const { stream, slots } = architecture;
   const { hidden, vocabularySize, normEpsilon, tiedEmbeddings } = stream;
   const ports = new Map(cachePorts(architecture).map((port) => [port.layer, port]));
@@ -142,10 +150,11 @@ export function decoderGraph(architecture: Architecture, { dtype, contextLength 
     const head = tiedEmbeddings ? embedding : weight(streamWeightName('head'), [vocabularySize, hidden]);
     const logits = cast(gemm(last, head, { transposeB: true }), 'float32');
     const sequences = concat([slice(context.rows, 0, 0, 1), whole([-1, vocabularySize])], 0);
-    return {
+    const outputs = {
       [portNames.logits]: reshapeTo(logits, sequences, [batch, lengths.kept, vocabularySize]),
       ...presents,
     };
+    return replaceValues(outputs, (value) => quantisedProduct(value, format));
   });
 }
 

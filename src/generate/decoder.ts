@@ -15,6 +15,7 @@ import {
   type CachePort,
   type DecoderDType,
 } from './decoder-graph.ts';
+import { quantise, quantisedName, type WeightFormat } from './quantised.ts';
 
 export interface Decoder {
   readonly runtime: Runtime;
@@ -27,6 +28,14 @@ export interface Decoder {
   readonly contextLength: number;
 }
 
+export interface OpenDecoderOptions {
+  /** Default: the model's. */
+  readonly contextLength?: number;
+  /** How the matrices of products are held: fewer bytes to read a token. */
+  readonly weights?: WeightFormat;
+  readonly worker?: number;
+}
+
 /**
  * Loads a model to continue sequences; `closeDecoder` frees it.
  * @throws PuzzleError `cannot-express` naming the layer whose block no fused kernel computes; those of the source
@@ -34,17 +43,26 @@ export interface Decoder {
 export async function openDecoder(
   source: WeightSource,
   runtime: Runtime,
-  { contextLength = source.architecture.stream.contextLength, worker = 0 } = {},
+  {
+    contextLength = source.architecture.stream.contextLength,
+    weights: format = 'f32',
+    worker = 0,
+  }: OpenDecoderOptions = {},
 ): Promise<Decoder> {
   const { architecture } = source;
   requireServing(architecture);
-  const graph = decoderGraph(architecture, { dtype: 'float32', contextLength });
+  const graph = decoderGraph(architecture, { dtype: 'float32', contextLength, weights: format });
   const weights: Record<string, Tensor> = {};
-  const add = (name: string, tensor: Tensor): void => {
+  const add = (name: string, tensor: Tensor<'float32'>): void => {
+    if (format !== 'f32' && graph.inputs[quantisedName(name, 'blocks')] !== undefined) {
+      const { blocks, scales } = quantise(tensor, format);
+      weights[quantisedName(name, 'blocks')] = blocks;
+      weights[quantisedName(name, 'scales')] = scales;
+    }
     if (graph.inputs[name] !== undefined) weights[name] = tensor;
   };
   const streamNames = ['embedding', 'norm', 'head'] as const;
-  for (const name of streamNames.filter((known) => graph.inputs[streamWeightName(known)] !== undefined))
+  for (const name of streamNames.filter((known) => known !== 'head' || !architecture.stream.tiedEmbeddings))
     add(streamWeightName(name), await source.streamWeight(name));
   for (const slot of architecture.slots.keys())
     for (const [name, tensor] of Object.entries(await source.blockWeights(slot)))

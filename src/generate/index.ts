@@ -14,5 +14,6 @@ export { closeDecoder, headWidths, openDecoder, type Decoder } from './decoder.t
 export { endTokensOf } from './end-tokens.ts';
 export { generate, type Phase } from './generate.ts';
 export { describeDecoder, isOnnxFolder, onnxFiles, openOnnxFolder } from './onnx-folder.ts';
+export { weightFormats, type WeightFormat } from './quantised.ts';
 export { openSequence } from './sequence.ts';
 export { textStream } from './text-stream.ts';

@@ -157,6 +157,22 @@ const rebuilt = (
   attributes: OperatorAttributes[OperatorKind],
 ): Value => Object.freeze({ ...value, inputs, attributes }) as Value;
 
+/** The same outputs with some of the values they are made of replaced; the body of a loop stays as it is. */
+export function replaceValues<K extends string>(
+  outputs: Readonly<Record<K, Value>>,
+  replacement: (value: Value) => Value | undefined,
+): Readonly<Record<K, Value>> {
+  const made = new Map<Value, Value>();
+  for (const value of topological(Object.values(outputs))) {
+    const inputs = value.inputs.map((operand) => made.get(operand)!);
+    const isSame = inputs.every((operand, index) => operand === value.inputs[index]);
+    const own = isSame ? value : rebuilt(value, inputs, value.attributes);
+    made.set(value, replacement(own) ?? own);
+  }
+  const replaced = Object.entries<Value>(outputs).map(([name, value]) => [name, made.get(value)!] as const);
+  return Object.fromEntries(replaced) as Record<K, Value>;
+}
+
 const bytesOf = ({ attributes: { data } }: Value<'constant'>): string =>
   Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
 

@@ -7,8 +7,10 @@ import {
   openDecoder,
   openOnnxFolder,
   textStream,
+  weightFormats,
   type Decoder,
   type Phase,
+  type WeightFormat,
 } from '../../generate/index.ts';
 import { openModel, type Tokenizer } from '../../model/index.ts';
 import { openRuntime, type Runtime } from '../../runtime/index.ts';
@@ -33,6 +35,11 @@ export const generateCommand = defineCommand({
         temperature: { type: 'number', default: 0, describe: '0 always takes the likeliest token' },
         'top-p': { type: 'number', default: 1, describe: 'Sample among the likeliest tokens of this share' },
         seed: { type: 'number', default: 0, describe: 'Of the sampling' },
+        weights: {
+          choices: weightFormats,
+          describe:
+            'Hold matrices as float32, or in 8 or 4 bits: faster, and exact where the model is Q8_0 or Q4_0 (default: f32)',
+        },
         threads: deviceOptions.threads,
       })
       .example('$0 generate results/my-run --prompt "Call me"', 'what a student says')
@@ -53,7 +60,7 @@ export const generateCommand = defineCommand({
       ...(args.threads !== undefined && { threads: wholeNumber(args.threads, 'threads', 1, 1024) }),
     });
     try {
-      const { decoder, tokenizer, endTokens } = await open(args.model, runtime);
+      const { decoder, tokenizer, endTokens } = await open(args.model, runtime, args.weights);
       const prompt = tokenizer.encode(args.prompt);
       const text = textStream((ids) => tokenizer.decode(ids), Array.from(prompt));
       const pieces: string[] = [];
@@ -85,12 +92,19 @@ interface Opened {
 }
 
 /** Opens whatever holds a model; its weights go with the runtime. */
-async function open(path: string, runtime: Runtime): Promise<Opened> {
-  if (await isOnnxFolder(path)) return openOnnxFolder(path, runtime);
+async function open(path: string, runtime: Runtime, weights?: WeightFormat): Promise<Opened> {
+  if (await isOnnxFolder(path)) {
+    if (weights === undefined) return openOnnxFolder(path, runtime);
+    throw new PuzzleError('bad-usage', 'An exported folder holds its weights as they are.', {
+      at: '--weights',
+      value: weights,
+      fix: 'Leave --weights out, or name the model that was exported.',
+    });
+  }
   const checkpoint = await openModel(path);
   try {
     const tokenizer = await checkpoint.tokenizer();
-    const decoder = await openDecoder(checkpointSource(checkpoint), runtime);
+    const decoder = await openDecoder(checkpointSource(checkpoint), runtime, { ...(weights && { weights }) });
     return { decoder, tokenizer, endTokens: endTokensOf(tokenizer) };
   } finally {
     await checkpoint.close();
