@@ -51,7 +51,9 @@ test('inputs and outputs keep names, types and shapes', () => {
   const types = [...proto.input, ...proto.output].map(({ name, type: { tensorType } }) => [
     name,
     tensorType.elemType,
-    ...(tensorType.shape.dim ?? []).map((extent) => ('dimValue' in extent ? extent.dimValue : extent.dimParam)),
+    ...(tensorType.shape.dim ?? []).map((extent) =>
+      'dimValue' in extent ? extent.dimValue : extent.dimParam,
+    ),
   ]);
   expect(types).toEqual([
     ['x', 10, 2, 3],
