@@ -95,9 +95,9 @@ test('the description: ports with lengths by name, a cache of its own shape for 
     description.cache.map(({ layer, kvHeads }: { layer: number; kvHeads: number }) => [layer, kvHeads]),
   ).toEqual(attending.map(({ layer, block }) => [layer, block['kvHeads']]));
   expect(new Set(attending.map(({ block }) => block['kvHeads'])).size).toBeGreaterThan(1);
-  const { graph } = modelProto.toObject(
-    modelProto.decode(await readFile(join(folder, 'model.onnx'))),
-  ) as unknown as ModelProto;
+  const { graph } = modelProto.toObject(modelProto.decode(await readFile(join(folder, 'model.onnx'))), {
+    longs: Number,
+  }) as unknown as ModelProto;
   const shapes = (ports: typeof graph.input): object =>
     Object.fromEntries(
       ports.map(({ name, type }) => [
