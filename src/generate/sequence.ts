@@ -40,7 +40,10 @@ export async function openSequence(decoder: Decoder, capacity: number): Promise<
       {
         ...past,
         [portNames.tokens]: int64(tokens, [1, tokens.length]),
-        [portNames.mask]: { dtype: 'int64', shape: [1, total], data: mask },
+        // Without attention nothing asks which tokens are there.
+        ...(decoder.cache.length > 0 && {
+          [portNames.mask]: { dtype: 'int64', shape: [1, total], data: mask },
+        }),
         [portNames.kept]: int64([kept], []),
       },
       { into: present, worker, transfer: true },

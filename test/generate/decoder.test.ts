@@ -229,3 +229,22 @@ test('an output written in place into the resident that is read', async () => {
   expect(Array.from((await runtime.download(x)).data, Number)).toEqual([2, 4]);
   await runtime.release(x);
 });
+
+test('a model in which nothing attends decodes too', async () => {
+  const blind = {
+    ...heterogeneous,
+    slots: heterogeneous.slots.map((slot) =>
+      slot.kind === 'attention' ? { ...slot, block: { kind: 'linear' } } : slot,
+    ),
+  };
+  const { logProbabilities } = await referenceForward(randomSource(blind, 5), tokens);
+  const decoder = await openDecoder(randomSource(blind, 5), runtime);
+  const sequence = await openSequence(decoder, contextLength);
+  const found = [
+    ...rowsOf(await sequence.append(tokens.slice(0, 9), 9), vocabularySize),
+    ...rowsOf(await sequence.append(tokens.slice(9), tokens.length - 9), vocabularySize),
+  ];
+  await sequence.close();
+  await closeDecoder(decoder);
+  expect(worst(found, logProbabilities)).toBeLessThan(1e-4);
+});
