@@ -147,8 +147,8 @@ export async function* buildLibrary(job: LibraryJob): AsyncGenerator<SlotLibrary
     report({ kind: 'stage-started', stage: 'distil', total: last + 1, unit: 'slots' });
     for (let slot = 0; slot <= last; slot++) {
       if (finished?.has(slot)) {
-        calibration = await skip(teacher, slot, calibration);
-        validation = await skip(teacher, slot, validation);
+        calibration = await skip(teacher, teacher.blocks[slot]!, calibration);
+        validation = await skip(teacher, teacher.blocks[slot]!, validation);
         continue;
       }
       if (blockOf(teacher.blocks[slot]!.config).output === undefined) {

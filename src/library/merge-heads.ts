@@ -3,7 +3,7 @@
  * each merged head carries the directions in which its teachers' heads vary most, and the queries are turned to match.
  */
 import { rmsNorm, type TeacherBlock, type Weights } from '../blocks/index.ts';
-import type { Execution, PlacedBlock, Windows } from '../execution/index.ts';
+import { remember, weightFeeds, type Execution, type PlacedBlock, type Windows } from '../execution/index.ts';
 import { add, gemm, graph, input, reduceSum, square, type Graph, type Value } from '../graph/index.ts';
 import type { BlockConfig, StreamConfig } from '../model/index.ts';
 import { float32, type Tensor } from '../tensor/tensor.ts';
@@ -18,8 +18,7 @@ import {
   transpose,
   type Matrix,
 } from '../algebra/index.ts';
-import { remember } from '../execution/index.ts';
-import { addTo, feedsOf, pipelined, type TeacherPass } from './statistics.ts';
+import { addTo, pipelined, type TeacherPass } from './statistics.ts';
 import type { StreamChunk } from './teacher-stream.ts';
 
 /** Whether a block is the teacher's attention with KV heads merged, in a way that the closed form covers. */
@@ -48,7 +47,7 @@ export async function projectionMoments(
 ): Promise<ProjectionMoments> {
   const [kv, heads] = [teacher.weights['k']!.shape[0]!, teacher.weights['q']!.shape[0]!];
   const sums = { keys: matrix(kv, kv), values: matrix(kv, kv), queryEnergy: new Float64Array(heads) };
-  const feeds = feedsOf(teacher);
+  const feeds = weightFeeds(teacher.weights);
   const run = async ({ windows, before }: StreamChunk) => {
     const program = momentsGraph(teacher, architecture.stream, windows);
     const used = Object.entries({ x: before, ...feeds }).filter(([name]) =>

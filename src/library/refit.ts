@@ -4,14 +4,7 @@
  */
 import { cholesky, copy, matrix, solve, type Matrix } from '../algebra/index.ts';
 import { blockOf, type Weights } from '../blocks/index.ts';
-import {
-  placeBlock,
-  releaseBlock,
-  remember,
-  runBlock,
-  type Execution,
-  type PlacedBlock,
-} from '../execution/index.ts';
+import { placeBlock, releaseBlock, remember, type Execution, type PlacedBlock } from '../execution/index.ts';
 import { graph, input, sub } from '../graph/index.ts';
 import type { TokenWindows } from '../model/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -21,7 +14,14 @@ import { toMatrix, toTensor } from './closed-form.ts';
 import { copies, distil, downloadBlock, type DistilOptions } from './distil.ts';
 import type { Moments } from './least-squares.ts';
 import { moments, normalisedMse, weightedEnergy } from './statistics.ts';
-import { embedWindows, residentsOf, rowsOf, type StreamChunk, type StreamState } from './teacher-stream.ts';
+import {
+  embedWindows,
+  residentsOf,
+  rowsOf,
+  skip,
+  type StreamChunk,
+  type StreamState,
+} from './teacher-stream.ts';
 
 export interface RefitOptions {
   /** Pull towards the weights as they are, relative to the mean diagonal of the Gram matrix. */
@@ -93,7 +93,7 @@ export async function* refitStudent(job: RefitJob): AsyncGenerator<RefittedSlot,
     for (const [slot, block] of student.blocks.entries()) {
       ways = await Promise.all(
         ways.map(async ({ wanted, own }) => ({
-          wanted: await after(teacher, teacher.blocks[slot]!, wanted),
+          wanted: await skip(teacher, teacher.blocks[slot]!, wanted),
           own,
         })),
       );
@@ -103,7 +103,7 @@ export async function* refitStudent(job: RefitJob): AsyncGenerator<RefittedSlot,
       if (known === undefined) yield { slot, weights };
       const placed = await placeBlock(student, block.config, copies(weights));
       ways = await Promise.all(
-        ways.map(async ({ wanted, own }) => ({ wanted, own: await after(student, placed, own) })),
+        ways.map(async ({ wanted, own }) => ({ wanted, own: await skip(student, placed, own) })),
       );
       await releaseBlock(student, placed);
       report({ kind: 'advanced', stage, done: slot + 1 });
@@ -113,22 +113,6 @@ export async function* refitStudent(job: RefitJob): AsyncGenerator<RefittedSlot,
     const states = ways.flatMap(({ wanted, own }) => [...wanted, ...own]);
     await runtime.release(...states.flatMap(residentsOf));
   }
-}
-
-/** The states after a block; those before it are used up. */
-async function after(
-  model: Execution,
-  block: PlacedBlock,
-  states: readonly StreamState[],
-): Promise<readonly StreamState[]> {
-  if (blockOf(block.config).output === undefined) return states;
-  const moved: StreamState[] = [];
-  for (const { windows, before } of states) {
-    const { stream } = await runBlock(model, block, before, windows, ['stream']);
-    await model.runtime.release(before);
-    moved.push({ windows, before: stream });
-  }
-  return moved;
 }
 
 /** The output matrix in closed form, then all weights by gradient where that is asked for and helps. */

@@ -1,6 +1,13 @@
 /** Sums over calibration text that a block's closed form, ranking and validation need, in one pass over the chunks. */
 import { blockForward, blockKey, blockOf } from '../blocks/index.ts';
-import type { Execution, PlacedBlock, Windows } from '../execution/index.ts';
+import {
+  namedInputs,
+  remember,
+  weightFeeds,
+  type Execution,
+  type PlacedBlock,
+  type Windows,
+} from '../execution/index.ts';
 import {
   abs,
   add,
@@ -20,11 +27,9 @@ import {
   type Value,
 } from '../graph/index.ts';
 import type { BlockConfig, StreamConfig } from '../model/architecture.ts';
-import type { Resident } from '../runtime/index.ts';
 import { float32, type Tensor } from '../tensor/tensor.ts';
 import type { Moments } from './least-squares.ts';
 import { block, matrix, mirrorLower, type Matrix } from '../algebra/index.ts';
-import { remember } from '../execution/index.ts';
 import { rowsOf, type StreamChunk, type StreamState } from './teacher-stream.ts';
 
 /**
@@ -105,7 +110,7 @@ export async function teacherPass(
   const run = async ({ windows, before }: StreamState) =>
     runtime.run(
       statisticsGraph(teacher.config, architecture.stream, windows, sums, wanted.weights, true),
-      { x: before, ...feedsOf(teacher) },
+      { x: before, ...weightFeeds(teacher.weights) },
       { keep: ['delta'], worker },
     );
   await pipelined(states, run, (state, { delta, ...made }) => {
@@ -212,7 +217,7 @@ async function overChunks(
 ): Promise<void> {
   const run = async ({ windows, before, delta }: StreamChunk) => {
     const program = statisticsGraph(student.config, architecture.stream, windows, sums, weighting, false);
-    const feeds = { x: before, target: delta, ...feedsOf(student) };
+    const feeds = { x: before, target: delta, ...weightFeeds(student.weights) };
     const used = Object.entries(feeds).filter(([name]) => Object.hasOwn(program.inputs, name));
     return runtime.run(program, Object.fromEntries(used), { worker });
   };
@@ -233,9 +238,6 @@ export async function pipelined<Item, Result>(
   }
 }
 
-export const feedsOf = ({ weights }: PlacedBlock): Record<string, Resident> =>
-  Object.fromEntries(Object.entries(weights).map(([name, weight]) => [`weight.${name}`, weight]));
-
 export const featureCount = (config: BlockConfig, stream: StreamConfig): number => {
   const block = blockOf(config);
   if (block.output === undefined) throw new RangeError(`a ${config.kind} block has no features`);
@@ -253,11 +255,7 @@ function statisticsGraph(
 ): Graph {
   const key = ['statistics', blockKey(config), stream, batch, tokens, sums, weighting, isTeacher];
   return remember(key, () => {
-    const x = input('x', 'float32', [batch * tokens, stream.hidden]);
-    const shapes = Object.entries(blockOf(config).weights(config, stream));
-    const weights = Object.fromEntries(
-      shapes.map(([name, shape]) => [name, input(`weight.${name}`, 'float32', shape)]),
-    );
+    const { x, weights } = namedInputs(config, stream, batch * tokens);
     const made = blockForward(x, weights, { config, stream, batch, tokens });
     const target = isTeacher ? made.delta! : input('target', 'float32', x.shape); // (rows, hidden)
     const features = made.features!; // (rows, features)

@@ -1,9 +1,16 @@
 /** The teacher's residual stream over calibration text: on the device, in chunks, one place of the model at a time. */
 import { add, graph, input } from '../graph/index.ts';
-import { embed, runBlock, type Execution, type Windows } from '../execution/index.ts';
+import { blockOf } from '../blocks/index.ts';
+import {
+  embed,
+  remember,
+  runBlock,
+  type Execution,
+  type PlacedBlock,
+  type Windows,
+} from '../execution/index.ts';
 import type { TokenWindows } from '../model/index.ts';
 import type { Resident } from '../runtime/index.ts';
-import { remember } from '../execution/index.ts';
 
 /** Some windows at one slot. */
 export interface StreamChunk {
@@ -53,15 +60,16 @@ export async function advance(
   return states;
 }
 
-/** The stream after a slot whose block's output nobody asks for; the states are used up. */
+/** The stream after a block whose output nobody asks for; the states are used up, or the answer where it adds nothing. */
 export async function skip(
   model: Execution,
-  slot: number,
+  block: PlacedBlock,
   states: readonly StreamState[],
 ): Promise<readonly StreamState[]> {
+  if (blockOf(block.config).output === undefined) return states;
   const after: StreamState[] = [];
   for (const { windows, before } of states) {
-    const { stream } = await runBlock(model, model.blocks[slot]!, before, windows, ['stream']);
+    const { stream } = await runBlock(model, block, before, windows, ['stream']);
     await model.runtime.release(before);
     after.push({ windows, before: stream });
   }

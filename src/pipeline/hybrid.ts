@@ -4,11 +4,17 @@ import { reducedScores } from './short-list.ts';
 import { ratioDamage, scaled, type Damage, type Damages } from './damages.ts';
 import type { BlockPlace } from './score-stage.ts';
 
-export interface HybridInput {
+/** A search solved with some damages. */
+export interface Solved {
+  readonly problem: Problem;
+  readonly solution: Solution;
+}
+
+export interface HybridInput<S extends Solved> {
   readonly onePass: Damages;
   readonly teacherChoice: Choice;
   /** Solves the search with these damages. */
-  solve(damages: Damages): Promise<{ readonly problem: Problem; readonly solution: Solution }>;
+  solve(damages: Damages): Promise<S>;
   /** Measures blocks on the first windows of the score text. */
   measure(places: readonly BlockPlace[]): Promise<readonly Damage[]>;
   /** What blocks have in common that one-pass scores get wrong alike: `attention linear`. */
@@ -17,12 +23,8 @@ export interface HybridInput {
   readonly share: number;
 }
 
-export interface HybridOutcome {
-  readonly damages: Damages;
-  readonly problem: Problem;
-  readonly solution: Solution;
-  readonly measured: number;
-}
+/** The last solve, with the damages that it was made with and how many of them were measured. */
+export type HybridOutcome<S extends Solved> = S & { readonly damages: Damages; readonly measured: number };
 
 /** Rivals measured with the chosen blocks of a round. */
 const rivalsPerRound = 24;
@@ -32,14 +34,15 @@ const rivalsPerRound = 24;
  * made of measured blocks, or the share is used up. What was not measured is corrected by how far one-pass scores were
  * off on measured blocks of its kind: otherwise a block would win by not having been measured.
  */
-export async function hybridScores(input: HybridInput): Promise<HybridOutcome> {
+export async function hybridScores<S extends Solved>(input: HybridInput<S>): Promise<HybridOutcome<S>> {
   const { onePass, teacherChoice, solve, measure, share } = input;
   const measured = new Map<string, Damage>();
   const most = share * onePass.reduce((sum, slot) => sum + slot.length - 1, 0);
   for (;;) {
     const damages = corrected(input, measured);
-    const { problem, solution } = await solve(damages);
-    const outcome = { damages, problem, solution, measured: measured.size };
+    const solved = await solve(damages);
+    const { problem, solution } = solved;
+    const outcome = { ...solved, damages, measured: measured.size };
     if (solution.choice.length === 0) return outcome;
     const isOpen = (place: BlockPlace): boolean =>
       place.position !== teacherChoice[place.slot] && !measured.has(keyOf(place));
@@ -57,7 +60,7 @@ const keyOf = ({ slot, position }: BlockPlace): string => `${slot} ${position}`;
 
 /** Measured damages, and one-pass scores brought to their level. */
 function corrected(
-  { onePass, teacherChoice, kindOf }: HybridInput,
+  { onePass, teacherChoice, kindOf }: Pick<HybridInput<Solved>, 'onePass' | 'teacherChoice' | 'kindOf'>,
   measured: ReadonlyMap<string, Damage>,
 ): Damages {
   const estimates = new Map<string, Damage>();

@@ -10,7 +10,7 @@ import { distance, solve, solveDiverse, underLimits, verify } from '../search/in
 import { meanInterval, type Interval } from '../util/interval.ts';
 import type { ReportProgress } from '../util/progress.ts';
 import { replaceOneDamage } from './damages.ts';
-import { attentionFactor } from './laws.ts';
+import { withAttentionFactor } from './laws.ts';
 import { isLower, openMeasure } from './measure-students.ts';
 import { scoreStage, type BlockPlace } from './score-stage.ts';
 import { reducedScores } from './short-list.ts';
@@ -26,8 +26,6 @@ export interface ContextOptions {
 }
 
 export interface ContextInput extends StudentStageInput {
-  /** Position of the teacher's own block, per slot. */
-  readonly teacherChoice: readonly number[];
   /** Decides what is kept; took part in no score. */
   readonly selection: RunText;
   /** Blocks are scored in the student on it. */
@@ -120,11 +118,10 @@ export async function searchInContext(
 
     for (const factor of attentionFactors) {
       if (isUp()) break;
-      const law = attentionFactor(factor, input.isAttention);
-      const scaled = law.apply(input.scenario);
+      const scaled = withAttentionFactor(input.scenario, factor, input.isAttention);
       const candidate = await solve(underLimits(scaled, input.limits), input.solve);
       if (candidate.choice.length === 0) continue;
-      const { isBetter } = await consider(law.name, candidate.choice, candidate.value);
+      const { isBetter } = await consider(`attention x ${factor}`, candidate.choice, candidate.value);
       if (isBetter) [scenario, solution] = [scaled, candidate];
     }
 

@@ -1,5 +1,5 @@
 /** The library stage: one stored job per trained block, so that a wider space trains only what is new in it. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { blockOf, type Weights } from '../blocks/index.ts';
@@ -10,6 +10,7 @@ import type { Json } from '../util/hash.ts';
 import { checkAgainst } from '../util/json.ts';
 import type { ReportProgress } from '../util/progress.ts';
 import { loadWeights, storedWeights, writeWeights } from './block-file.ts';
+import { readFloats, writeFloats } from './float-file.ts';
 import { sensitivityStage } from './sensitivity-stage.ts';
 import { readJobJson, type FinishedJob, type JobDescription, type Store } from './store.ts';
 import type { Teacher } from './teacher.ts';
@@ -72,7 +73,7 @@ export async function libraryStage(
         await store.run(describe.block(slot, record.config), (folder) => writeBlock(folder, record, weights));
       }
       await store.run(describe.statistics(slot), (folder) =>
-        writeFile(join(folder, featureFile), new Uint8Array(meanAbsFeature.buffer)),
+        writeFloats(join(folder, featureFile), meanAbsFeature),
       );
     }
   }
@@ -181,8 +182,7 @@ async function openLibrary(
     weights: async (slot, config) => loadWeights(await weightsPath(slot, config)),
     async meanAbsFeature(slot) {
       const { folder } = await finished(describe.statistics(slot));
-      const bytes = await readFile(join(folder, featureFile));
-      return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+      return readFloats(join(folder, featureFile));
     },
   };
 }

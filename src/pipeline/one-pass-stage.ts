@@ -1,9 +1,9 @@
 /** One-pass scores as a stage: what every block adds along the teacher's Fisher root, one stored job per slot. */
-import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { onePass } from '../score/index.ts';
 import { hashOf } from '../util/hash.ts';
 import type { ReportProgress } from '../util/progress.ts';
+import { readFloats, writeFloats } from './float-file.ts';
 import type { ScoreStageInput } from './score-stage.ts';
 import type { JobDescription, Store } from './store.ts';
 
@@ -71,14 +71,11 @@ async function writeProjections(path: string, projections: readonly Float32Array
   const length = projections[0]!.length;
   const all = new Float32Array(projections.length * length);
   projections.forEach((projection, index) => all.set(projection, index * length));
-  await writeFile(path, new Uint8Array(all.buffer));
+  await writeFloats(path, all);
 }
 
 async function readProjections(path: string, count: number): Promise<readonly Float32Array[]> {
-  const bytes = await readFile(path);
-  const all = new Float32Array(
-    bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer,
-  );
+  const all = await readFloats(path);
   const length = all.length / count;
   return Array.from({ length: count }, (_, index) => all.slice(index * length, (index + 1) * length));
 }

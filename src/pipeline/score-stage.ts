@@ -20,8 +20,6 @@ const version = 2;
 export interface ScoreStageInput {
   readonly teacher: Teacher;
   readonly alternatives: readonly (readonly BlockConfig[])[];
-  /** Position of the teacher's own block, per slot. */
-  readonly teacherChoice: readonly number[];
   readonly library: TrainedLibrary;
   readonly text: RunText;
   readonly device: string;

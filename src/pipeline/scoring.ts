@@ -133,7 +133,7 @@ export async function scoreAndSolve(
     return { ...(await solveWith(onePass)), projections, scoring: { method, blocks, measured: 0 } };
   const input = stageInput(prepared, library, measuredWindows(texts.score));
   const own = { slot: 0, position: teacherChoice[0]! };
-  const { damages, measured } = await hybridScores({
+  const { measured, ...solved } = await hybridScores({
     onePass,
     teacherChoice,
     share: measuredBlocks,
@@ -145,7 +145,7 @@ export async function scoreAndSolve(
       return scores.slice(0, -1).map((one) => replaceOneDamage(one, scores.at(-1)!, metric));
     },
   });
-  return { ...(await solveWith(damages)), projections, scoring: { method, blocks, measured } };
+  return { ...solved, projections, scoring: { method, blocks, measured } };
 }
 
 /** What the scores say of a whole student, alone and together. */

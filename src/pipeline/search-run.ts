@@ -109,7 +109,12 @@ export async function searchRun(
   const { hardware, batches = [request.workload.batch] } = request;
   const { stream } = teacher.checkpoint.architecture;
   const workloadAt = (batch: number): Workload => ({ ...request.workload, batch });
-  const costsAt = (batch: number): CostTable => hardware.costs(stream, alternatives, workloadAt(batch));
+  const costs = new Map(
+    batches.map((batch): [number, CostTable] => [
+      batch,
+      hardware.costs(stream, alternatives, workloadAt(batch)),
+    ]),
+  );
   const scenarioAt = (batch: number, damages: Damages): Scenario => {
     const scenario = modelScenario({
       architecture: teacher.checkpoint.architecture,
@@ -117,7 +122,7 @@ export async function searchRun(
       teacher: teacherChoice,
       damages,
       metric: request.metric,
-      costs: costsAt(batch),
+      costs: costs.get(batch)!,
       workload: workloadAt(batch),
     });
     const { space } = prepared;
@@ -160,7 +165,6 @@ export async function searchRun(
     (await searchInContext(
       {
         ...students,
-        teacherChoice,
         selection: texts.selection,
         context: measuredWindows(texts.score),
         isAttention: teacher.checkpoint.architecture.slots.map(({ kind }) => kind === 'attention'),
@@ -191,7 +195,7 @@ export async function searchRun(
     workload: workloadAt(batch),
     hardware,
     library,
-    costs: costsAt(batch),
+    costs: costs.get(batch)!,
     scenario,
     limits,
     solution,

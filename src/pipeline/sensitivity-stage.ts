@@ -1,9 +1,9 @@
 /** What the outputs of every slot matter to the teacher's predictions, one stored job per slot. */
-import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { matrix, type Matrix } from '../algebra/index.ts';
 import { sensitivities } from '../library/index.ts';
 import type { ReportProgress } from '../util/progress.ts';
+import { readFloats, writeFloats } from './float-file.ts';
 import type { LibraryStageInput } from './library-stage.ts';
 import type { JobDescription, Store } from './store.ts';
 import { windowsOf } from './texts.ts';
@@ -34,11 +34,10 @@ export async function sensitivityStage(
   if (found.some((finished) => finished === undefined))
     for await (const { slot, metric } of sensitivities(await teacher.execution(), text, 0, report))
       await store.run(job(slot), (folder) =>
-        writeFile(join(folder, fileName), new Uint8Array(Float32Array.from(metric.data).buffer)),
+        writeFloats(join(folder, fileName), Float32Array.from(metric.data)),
       );
   return async (slot) => {
-    const bytes = await readFile(join((await store.find(job(slot)))!.folder, fileName));
-    const copied = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
-    return matrix(stream.hidden, stream.hidden, Float64Array.from(new Float32Array(copied)));
+    const values = await readFloats(join((await store.find(job(slot)))!.folder, fileName));
+    return matrix(stream.hidden, stream.hidden, Float64Array.from(values));
   };
 }

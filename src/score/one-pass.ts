@@ -104,16 +104,18 @@ async function alongGradient(
   { config, weights }: PlacedBlock,
   passes: readonly DescentPass[],
 ): Promise<Float32Array> {
-  const parts: Float32Array[] = [];
+  const all = new Float32Array(passes.reduce((sum, { x }) => sum + x.shape[0]!, 0));
+  let row = 0;
   for (const { windows, x, gradient } of passes) {
     const { along } = await runtime.run(
       projectionGraph(config, architecture.stream, windows),
       { x, gradient, ...weightFeeds(weights) },
       { worker },
     );
-    parts.push(along!.data as Float32Array);
+    all.set(along!.data as Float32Array, row);
+    row += x.shape[0]!;
   }
-  return Float32Array.from(parts.flatMap((part) => [...part]));
+  return all;
 }
 
 const projectionGraph = (config: BlockConfig, stream: StreamConfig, { batch, tokens }: Windows): Graph =>

@@ -282,7 +282,8 @@ describe('closed forms of a fine space', () => {
     windows: TokenWindows,
   ): Promise<number[]> {
     let states = await embedWindows(teacher, windows, chunkTokens);
-    for (let before = 0; before < slot; before++) states = await skip(teacher, before, states);
+    for (let before = 0; before < slot; before++)
+      states = await skip(teacher, teacher.blocks[before]!, states);
     const pass = await teacherPass(teacher, teacher.blocks[slot]!, states, {
       features: false,
       inputs: false,

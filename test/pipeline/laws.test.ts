@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { attentionFactor } from '../../src/pipeline/laws.ts';
+import { withAttentionFactor } from '../../src/pipeline/laws.ts';
 import type { Scenario } from '../../src/search/index.ts';
 
 const scores = [
@@ -27,7 +27,7 @@ const scoresOf = ({ problem }: Scenario): number[][] =>
   problem.groups.map(({ alternatives }) => alternatives.map(({ score }) => score));
 
 test('a factor moves attention and its samples, and nothing else', () => {
-  const scaled = attentionFactor(2, [true, false]).apply(scenario);
+  const scaled = withAttentionFactor(scenario, 2, [true, false]);
   expect(scoresOf(scaled)).toEqual([[0, 1, 2], scores[1]]);
   expect([...scaled.samples![0]![1]!]).toEqual([0.5, 1.5]);
   expect(scaled.samples![1]).toEqual(scenario.samples![1]);
