@@ -21,10 +21,11 @@ const isFloatType = (dtype: string): dtype is (typeof floatTypes)[number] =>
   floatTypes.some((floatType) => floatType === dtype);
 
 const extent = z.int().nonnegative();
-const headerSchema = z.record(
-  z.string(),
-  z.strictObject({ dtype: z.string(), shape: z.array(extent), data_offsets: z.tuple([extent, extent]) }),
-);
+const tensorSchema = z.strictObject({
+  dtype: z.string(),
+  shape: z.array(extent),
+  data_offsets: z.tuple([extent, extent]),
+});
 const metadataSchema = z.record(z.string(), z.string());
 
 const fix = 'Download or write the file again.';
@@ -105,7 +106,7 @@ async function readIfPresent(path: string): Promise<{ path: string; text: string
   }
 }
 
-type Header = readonly (readonly [string, z.infer<typeof headerSchema>[string]])[];
+type Header = readonly (readonly [string, z.infer<typeof tensorSchema>])[];
 
 async function readHeader(file: FileReader): Promise<{ header: Header; dataStart: number }> {
   const lengthBytes = await file.read(0, 8);
@@ -113,17 +114,17 @@ async function readHeader(file: FileReader): Promise<{ header: Header; dataStart
   if (headerBytes > maximumHeaderBytes)
     throw invalid(file.path, `its header claims ${headerBytes} bytes`, headerBytes);
   const text = decodeUtf8(await file.read(8, headerBytes), file.path);
-  const { __metadata__, ...tensors } = checkAgainst(
-    z.record(z.string(), z.unknown()),
-    parseJson(text, file.path),
-    file.path,
-    fix,
-  );
+  const content = parseJson(text, file.path);
+  const { __metadata__ } = checkAgainst(z.record(z.string(), z.unknown()), content, file.path, fix);
   if (__metadata__ !== undefined)
     checkAgainst(metadataSchema, __metadata__, `${file.path}: __metadata__`, fix);
-  const header = Object.entries(checkAgainst(headerSchema, tensors, file.path, fix)).sort(
-    ([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0] || a.data_offsets[1] - b.data_offsets[1],
-  );
+  // One by one: a record schema leaves out a tensor named `__proto__`.
+  const header = Object.entries(content as Record<string, unknown>)
+    .filter(([name]) => name !== '__metadata__')
+    .map(
+      ([name, tensor]) => [name, checkAgainst(tensorSchema, tensor, `${file.path}: ${name}`, fix)] as const,
+    )
+    .sort(([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0] || a.data_offsets[1] - b.data_offsets[1]);
   return { header, dataStart: 8 + headerBytes };
 }
 
