@@ -64,7 +64,7 @@ try {
   for (const { name, space, library, calibrationTokens, scores, rounds, refit } of variants) {
     if (names.length > 0 && !names.includes(name)) continue;
     const started = performance.now();
-    const prepared = await prepareSmolLM2(teacher, space, library, calibrationTokens);
+    const prepared = await prepareSmolLM2(teacher, space, library, store, report, calibrationTokens);
     const { context: _, refit: __, ...request } = await requestFor(0.75);
     const outcome = await searchRun(
       prepared,

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { getLlama, LlamaLogLevel, type Token } from 'node-llama-cpp';
 import { exportModel, openExportSource, type ExportDtype, type ExportFormat } from '../src/export/index.ts';
 import { checkpointSource } from '../src/execution/index.ts';
-import { openDecoder, openOnnxFolder, openSequence, type Decoder } from '../src/generate/index.ts';
+import { openDecoder, openOnnxFolder, openSequences, type Decoder } from '../src/generate/index.ts';
 import { graph, input, reduceSum } from '../src/graph/index.ts';
 import { openModel } from '../src/model/index.ts';
 import { openRuntime } from '../src/runtime/index.ts';
@@ -45,7 +45,7 @@ interface Contender {
 const ours =
   (decoder: Decoder): Decode =>
   async (ids) => {
-    const sequence = await openSequence(decoder, ids.length + steps);
+    const sequence = await openSequences(decoder, ids.length + steps);
     let logits = await sequence.append(ids);
     const times: number[] = [];
     for (let step = 0; step < steps; step++) {

@@ -22,7 +22,7 @@ const store = await openStore(storePath);
 const teacher = await openSmolLM2();
 const { report } = terminalProgress(process.stderr, { quiet: false });
 try {
-  const prepared = await prepareSmolLM2(teacher, 'smollm2-135m-fine', closedFormOptions);
+  const prepared = await prepareSmolLM2(teacher, 'smollm2-135m-fine', closedFormOptions, store, report);
   const { alternatives, teacherChoice, texts } = prepared;
   const { weights } = await distil(prepared, store, report);
   const execution = await teacher.execution();

@@ -2,10 +2,18 @@
 import { join } from 'node:path';
 import { workload } from '../src/hardware/index.ts';
 import type { LibraryOptions } from '../src/library/index.ts';
-import { openHardware, openTeacher, prepare, type Prepared, type Teacher } from '../src/pipeline/index.ts';
+import {
+  openHardware,
+  openTeacher,
+  prepare,
+  type Prepared,
+  type Store,
+  type Teacher,
+} from '../src/pipeline/index.ts';
 import { windowsOf } from '../src/pipeline/texts.ts';
 import type { Evaluation } from '../src/evaluate/index.ts';
 import type { Interval } from '../src/util/interval.ts';
+import type { ReportProgress } from '../src/util/progress.ts';
 
 const shared = new URL('../../shared/', import.meta.url).pathname;
 const data = (name: string): string => join(shared, 'data', name);
@@ -32,26 +40,27 @@ export async function prepareSmolLM2(
   teacher: Teacher,
   space: string,
   library: LibraryOptions,
+  store: Store,
+  report: ReportProgress,
   calibrationTokens = 65_536,
 ): Promise<Prepared> {
-  const prepared = await prepare(teacher, {
-    space,
-    device: 'cpu',
-    library,
-    texts: {
-      texts: [{ path: data('textbooks-train.txt'), weight: 1 }],
-      // A second domain: choices made on textbooks alone keep what textbooks need.
-      scoreTexts: [data('textbooks-validation.txt'), 'bundled'],
-      refitTexts: [data('textbooks-train.txt'), 'bundled'],
-      evaluationTexts: [data('textbook-sociology-evaluation.txt'), data('wikitext-2-valid.txt')],
-      window: 256,
-      calibrationTokens,
-      validationTokens: 8192,
-      scoreTokens: 6144,
-      selectionTokens: 6144,
-      evaluationTokens: 256 * (comparedWindows + furtherWindows),
-    },
-  });
+  const texts = {
+    texts: [
+      { path: data('textbooks-train.txt'), weight: 1 },
+      { path: 'own', weight: 1 },
+    ],
+    // Other domains: what is fitted and chosen on textbooks alone keeps what textbooks need.
+    scoreTexts: [data('textbooks-validation.txt'), 'bundled', 'own'],
+    refitTexts: [data('textbooks-train.txt'), 'bundled'],
+    evaluationTexts: [data('textbook-sociology-evaluation.txt'), data('wikitext-2-valid.txt')],
+    window: 256,
+    calibrationTokens,
+    validationTokens: 8192,
+    scoreTokens: 6144,
+    selectionTokens: 6144,
+    evaluationTokens: 256 * (comparedWindows + furtherWindows),
+  };
+  const prepared = await prepare(teacher, { space, device: 'cpu', library, texts }, store, report);
   const { evaluation } = prepared.texts;
   return {
     ...prepared,

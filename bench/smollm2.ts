@@ -41,7 +41,7 @@ const stageStart = new Map<string, number>();
 const rows: string[][] = [];
 const results: unknown[] = [];
 try {
-  const prepared = await prepareSmolLM2(teacher, space, closedFormOptions);
+  const prepared = await prepareSmolLM2(teacher, space, closedFormOptions, store, timed);
   const alternatives = prepared.alternatives.reduce((sum, group) => sum + group.length - 1, 0);
   for (const factor of [0.75, 0.6, 0.9, 0.8]) {
     const before = performance.now();

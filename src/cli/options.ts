@@ -59,7 +59,8 @@ export const textOptions = {
   text: {
     type: 'string',
     array: true,
-    describe: 'Texts to distil on (default: bundled, the public-domain text that comes along)',
+    describe:
+      'Texts to distil on: files, bundled (the public-domain text that comes along; the default), own (sampled from the model itself)',
   },
   'text-weights': {
     type: 'number',

@@ -11,6 +11,7 @@ import {
   type WeightedText,
 } from '../pipeline/index.ts';
 import { PuzzleError } from '../util/errors.ts';
+import type { ReportProgress } from '../util/progress.ts';
 import type { Device } from '../runtime/index.ts';
 import { deviceOptions, modelOption, storeOption, textOptions, wholeNumber } from './options.ts';
 
@@ -75,6 +76,7 @@ export interface RunArguments {
 /** Opens what a run needs, runs `body`, closes everything whatever happens. */
 export async function withPreparedRun<T>(
   args: RunArguments,
+  report: ReportProgress,
   body: (prepared: Prepared, store: Store) => Promise<T>,
 ): Promise<T> {
   const threads =
@@ -86,7 +88,7 @@ export async function withPreparedRun<T>(
     const window = wholeNumber(args.window, 'window', 2, contextLength);
     const tokens = (value: number, flag: string): number =>
       atLeastOneWindow(wholeNumber(value, flag), window, flag);
-    const prepared = await prepare(teacher, {
+    const options = {
       space: args.space,
       device: args.device,
       texts: {
@@ -102,8 +104,8 @@ export async function withPreparedRun<T>(
         evaluationTokens: tokens(args.evalTokens, 'eval-tokens'),
       },
       library: libraryOptions(args),
-    });
-    return await body(prepared, store);
+    };
+    return await body(await prepare(teacher, options, store, report), store);
   } finally {
     await teacher.close();
   }

@@ -2,7 +2,7 @@
 import { PuzzleError } from '../util/errors.ts';
 import type { Decoder } from './decoder.ts';
 import { sampler, type SamplingOptions } from './sampling.ts';
-import { openSequence } from './sequence.ts';
+import { openSequences } from './sequence.ts';
 
 export interface GenerateOptions extends SamplingOptions {
   /** Tokens to generate at most; fewer where the context ends or an end token comes. */
@@ -45,7 +45,7 @@ export async function generate(
   const isEnd = new Set(options.endTokens);
   const tokens: number[] = [];
   let stop: Generated['stop'] = options.maxTokens <= room ? 'max-tokens' : 'context-full';
-  const sequence = await openSequence(decoder, prompt.length + most);
+  const sequence = await openSequences(decoder, prompt.length + most);
   try {
     const start = performance.now();
     let logits = await sequence.append(Array.from(prompt));

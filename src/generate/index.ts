@@ -14,6 +14,7 @@ export { closeDecoder, headWidths, openDecoder, type Decoder } from './decoder.t
 export { endTokensOf } from './end-tokens.ts';
 export { generate, type Phase } from './generate.ts';
 export { describeDecoder, isOnnxFolder, onnxFiles, openOnnxFolder } from './onnx-folder.ts';
+export { ownText } from './own-text.ts';
 export { weightFormats, type WeightFormat } from './quantised.ts';
-export { openSequence } from './sequence.ts';
+export { openSequences } from './sequence.ts';
 export { textStream } from './text-stream.ts';

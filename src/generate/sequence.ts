@@ -1,16 +1,17 @@
-/** One sequence that grows: its KV cache stays in the worker, kernels write the new tokens into it in place. */
+/** Sequences that grow together: their KV cache stays in the worker, kernels write the new tokens into it in place. */
 import { elementCount, type Shape, type Tensor } from '../tensor/index.ts';
 import type { Resident } from '../runtime/index.ts';
 import { portNames, type DecoderDType } from './decoder-graph.ts';
 import type { Decoder } from './decoder.ts';
 
-export interface Sequence {
-  /** Tokens so far. */
+export interface Sequences {
+  /** Tokens of each so far. */
   readonly length: number;
   /**
-   * Appends tokens.
+   * Appends tokens. To several sequences that have begun, one token each: the fused kernel takes no more.
+   * @param tokens as many to each: (count, tokens), flat
    * @param kept how many of the last of them to get logits of
-   * @returns logits of what follows each of those: (kept, vocabulary), flat
+   * @returns logits of what follows each of those: (count, kept, vocabulary), flat
    */
   append(tokens: readonly number[], kept?: number): Promise<Float32Array>;
   close(): Promise<void>;
@@ -19,30 +20,35 @@ export interface Sequence {
 /** Tokens of one run: a run cannot be interrupted, and attention's scores are (heads, tokens, length). */
 const runTokens = 256;
 
-/** @param capacity tokens it can have in all: its cache is allocated for so many */
-export async function openSequence(decoder: Decoder, capacity: number): Promise<Sequence> {
+/**
+ * @param capacity tokens each can have in all: the cache is allocated for so many
+ * @param count sequences; weights are read once for all of them
+ */
+export async function openSequences(decoder: Decoder, capacity: number, count = 1): Promise<Sequences> {
   const { runtime, worker, program, dtype } = decoder;
   const past: Record<string, Resident> = {};
   const present: Record<string, Resident> = {};
   for (const port of decoder.cache) {
     for (const part of ['keys', 'values'] as const) {
-      const resident = await runtime.upload(zeros(dtype, [1, port.kvHeads, capacity, port.headDim]), worker);
+      const shape = [count, port.kvHeads, capacity, port.headDim];
+      const resident = await runtime.upload(zeros(dtype, shape), worker);
       past[port.past[part]] = present[port.present[part]] = resident;
     }
   }
   let length = 0;
 
-  const run = async (tokens: readonly number[], kept: number): Promise<Float32Array> => {
-    const total = length + tokens.length;
-    const mask = new BigInt64Array(total).fill(1n);
+  /** @param tokens (count, each), flat */
+  const run = async (tokens: readonly number[], each: number, kept: number): Promise<Float32Array> => {
+    const total = length + each;
+    const mask = new BigInt64Array(count * total).fill(1n);
     const result = await runtime.run(
       program,
       {
         ...past,
-        [portNames.tokens]: int64(tokens, [1, tokens.length]),
+        [portNames.tokens]: int64(tokens, [count, each]),
         // Without attention nothing asks which tokens are there.
         ...(decoder.cache.length > 0 && {
-          [portNames.mask]: { dtype: 'int64', shape: [1, total], data: mask },
+          [portNames.mask]: { dtype: 'int64', shape: [count, total], data: mask },
         }),
         [portNames.kept]: int64([kept], []),
       },
@@ -57,18 +63,23 @@ export async function openSequence(decoder: Decoder, capacity: number): Promise<
       return length;
     },
     async append(tokens, kept = 1) {
-      if (tokens.length === 0 || kept < 1 || kept > tokens.length)
-        throw new RangeError(`no logits of ${kept} among ${tokens.length} tokens`);
-      if (length + tokens.length > capacity)
-        throw new RangeError(`${length} and ${tokens.length} tokens exceed the sequence's ${capacity}`);
-      const logits: Float32Array[] = [];
-      for (let start = 0; start < tokens.length; start += runTokens) {
-        const part = tokens.slice(start, start + runTokens);
-        const wanted = Math.max(0, start + part.length - (tokens.length - kept));
-        const found = await run(part, Math.max(1, Math.min(part.length, wanted)));
-        if (wanted > 0) logits.push(found);
+      const each = tokens.length / count;
+      if (!Number.isInteger(each) || each === 0 || kept < 1 || kept > each)
+        throw new RangeError(`no logits of ${kept} among ${each} tokens`);
+      if (count > 1 && length > 0 && each > 1)
+        throw new RangeError(`${each} tokens at once to each of ${count} sequences that have begun`);
+      if (length + each > capacity)
+        throw new RangeError(`${length} and ${each} tokens exceed the sequence's ${capacity}`);
+      const parts: Float32Array[] = [];
+      const step = count > 1 ? each : runTokens;
+      for (let start = 0; start < each; start += step) {
+        const end = Math.min(each, start + step);
+        const wanted = Math.max(0, end - (each - kept));
+        const part = count > 1 ? tokens : tokens.slice(start, end);
+        const found = await run(part, end - start, Math.max(1, wanted));
+        if (wanted > 0) parts.push(found);
       }
-      return logits.length === 1 ? logits[0]! : joined(logits);
+      return parts.length === 1 ? parts[0]! : joined(parts);
     },
     close: async () => runtime.release(...Object.values(past)),
   };

@@ -2,8 +2,11 @@
 import { alternativesOf, loadSpace, sameBlock, type SearchSpace } from '../blocks/index.ts';
 import { closedFormOptions, defaultLibraryOptions, type LibraryOptions } from '../library/index.ts';
 import type { BlockConfig } from '../model/index.ts';
+import type { ReportProgress } from '../util/progress.ts';
+import { ownTextStage } from './own-text-stage.ts';
+import type { Store } from './store.ts';
 import type { Teacher } from './teacher.ts';
-import { loadTexts, type RunTexts, type TextOptions } from './texts.ts';
+import { loadTexts, ownTokens, type RunTexts, type TextOptions } from './texts.ts';
 
 export interface PreparedOptions {
   readonly space: string;
@@ -24,10 +27,15 @@ export interface Prepared {
   readonly options: PreparedOptions;
 }
 
-/** Reads the space and the texts. Throws what they throw: nothing has been computed yet. */
+/**
+ * Reads the space and the texts, and samples the teacher's own where asked for. Throws what they throw: otherwise
+ * nothing has been computed yet.
+ */
 export async function prepare(
   teacher: Teacher,
   { library, ...options }: Omit<PreparedOptions, 'library'> & { readonly library?: Partial<LibraryOptions> },
+  store: Store,
+  report: ReportProgress,
 ): Promise<Prepared> {
   const { architecture } = teacher.checkpoint;
   const space = await loadSpace(options.space);
@@ -36,6 +44,8 @@ export async function prepare(
     // Budgets and damages refer to the teacher's block, so it is there even where a space leaves it out.
     return configs.some((config) => sameBlock(config, own)) ? configs : [own, ...configs];
   });
+  const { window } = options.texts;
+  const own = await ownTextStage({ teacher, window }, ownTokens(options.texts), store, report);
   return {
     teacher,
     space,
@@ -43,7 +53,7 @@ export async function prepare(
     teacherChoice: alternatives.map((configs, slot) =>
       configs.findIndex((config) => sameBlock(config, architecture.slots[slot]!.block)),
     ),
-    texts: await loadTexts(options.texts, await teacher.checkpoint.tokenizer()),
+    texts: await loadTexts(options.texts, await teacher.checkpoint.tokenizer(), own),
     // A fine space keeps its closed forms unless told otherwise.
     options: {
       ...options,

@@ -15,6 +15,7 @@ export interface Teacher {
   readonly checkpoint: Checkpoint;
   readonly source: WeightSource;
   readonly isBundled: boolean;
+  readonly runtimeOptions: RuntimeOptions;
   /** The teacher on a runtime, opened at the first call: a run whose jobs are all finished never loads it. */
   execution(): Promise<Execution>;
   close(): Promise<void>;
@@ -29,6 +30,7 @@ export async function openTeacher(path: string, runtimeOptions: RuntimeOptions):
     checkpoint,
     source,
     isBundled: path === bundledTeacher,
+    runtimeOptions,
     execution: () =>
       (opened ??= openRuntime(runtimeOptions).then((runtime) => openExecution(source, runtime))),
     async close() {

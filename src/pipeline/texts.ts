@@ -6,7 +6,7 @@ import { PuzzleError } from '../util/errors.ts';
 import { sha256 } from '../util/hash.ts';
 
 export interface TextOptions {
-  /** Texts to distil on; the bundled text if absent. A path may be `bundled` in any of these. */
+  /** Texts to distil on; the bundled text if absent. A path may be `bundled` or `own` in any of these. */
   readonly texts?: readonly WeightedText[] | undefined;
   /** Texts to score blocks and choose students on, in equal shares; held-out parts of `texts` if absent. */
   readonly scoreTexts?: readonly string[] | undefined;
@@ -30,6 +30,9 @@ export interface WeightedText {
   /** Its share of the tokens is its weight over the sum of weights. */
   readonly weight: number;
 }
+
+/** The teacher's own text, for the purposes that it is asked for. */
+export type OwnTexts = Readonly<Partial<Record<keyof Sources, string>>>;
 
 /** Windows with what identifies them. */
 export interface RunText extends TokenWindows {
@@ -62,30 +65,36 @@ const [scoreShare, evaluationShare] = [0.05, 0.05];
  * texts take turns, in proportion to their weights.
  * @throws PuzzleError `file-missing`, `text-invalid`, `text-too-short`
  */
-export async function loadTexts(options: TextOptions, tokenizer: Tokenizer): Promise<RunTexts> {
-  const { texts, scoreTexts, refitTexts, evaluationTexts, window } = options;
-  const parts = await Promise.all(shared(texts ?? [{ path: bundledName, weight: 1 }]));
+export async function loadTexts(
+  options: TextOptions,
+  tokenizer: Tokenizer,
+  own: OwnTexts = {},
+): Promise<RunTexts> {
+  const { scoreTexts, refitTexts, evaluationTexts, window } = options;
+  const parts = await Promise.all(shared(textsOf(options), own));
   const sized = parts.map(({ sources, share }) => ({ sources, of: scaled(options, share) }));
   const distil = sized.map(({ sources, of }) => distilWindows(sources.distil, of, tokenizer));
   const scores =
     scoreTexts === undefined
       ? sized.map(({ sources, of }) => scoreAndSelection(sources.score, of, tokenizer))
-      : (await Promise.all(scoreTexts.map((path) => sourceOf(path, 'score')))).map((source) =>
+      : (await Promise.all(scoreTexts.map((path) => sourceOf(path, 'score', own)))).map((source) =>
           scoreAndSelection(source, scaled(options, 1 / scoreTexts.length), tokenizer),
         );
   const refit =
     refitTexts &&
-    (await Promise.all(refitTexts.map((path) => sourceOf(path, 'distil')))).map(
+    (await Promise.all(refitTexts.map((path) => sourceOf(path, 'distil', own)))).map(
       (source) => distilWindows(source, scaled(options, 1 / refitTexts.length), tokenizer).calibration,
     );
   const evaluation =
     evaluationTexts === undefined
       ? sized.map(({ sources: { evaluation: source }, of }) => ({ source, tokens: of.evaluationTokens }))
-      : (await Promise.all(evaluationTexts.map((path) => sourceOf(path, 'evaluation')))).map((source) => ({
-          source,
-          tokens: options.evaluationTokens,
-        }));
-  const calibration = inTurns(distil.map((own) => own.calibration));
+      : (await Promise.all(evaluationTexts.map((path) => sourceOf(path, 'evaluation', own)))).map(
+          (source) => ({
+            source,
+            tokens: options.evaluationTokens,
+          }),
+        );
+  const calibration = inTurns(distil.map((part) => part.calibration));
   return {
     calibration,
     refit: refit ? inTurns(refit) : calibration,
@@ -184,20 +193,61 @@ function bundledSources(): Sources {
   };
 }
 
-function shared(texts: readonly WeightedText[]): Promise<{ sources: Sources; share: number }>[] {
+const textsOf = ({ texts = [{ path: bundledName, weight: 1 }] }: TextOptions): readonly WeightedText[] =>
+  texts;
+
+function shared(
+  texts: readonly WeightedText[],
+  own: OwnTexts,
+): Promise<{ sources: Sources; share: number }>[] {
   const sum = texts.reduce((total, { weight }) => total + weight, 0);
-  return texts.map(async ({ path, weight }) => ({ sources: await sourcesOf(path), share: weight / sum }));
+  return texts.map(async ({ path, weight }) => ({
+    sources: await sourcesOf(path, own),
+    share: weight / sum,
+  }));
 }
 
-/** Stands for the text that comes with the package, wherever a path is asked for. */
-const bundledName = 'bundled';
+/** Stand, wherever a path is asked for, for the text that comes with the package and for the teacher's own. */
+const [bundledName, ownName] = ['bundled', 'own'];
 
-/** A text given for one purpose: all of it, or the part of the bundled text that is for this purpose. */
-const sourceOf = async (path: string, purpose: keyof Sources): Promise<Source> =>
-  path === bundledName ? bundledSources()[purpose] : readSource(path);
+/** How much of the teacher's own text the options ask for, by purpose; nothing where they don't. */
+export function ownTokens(options: TextOptions): Readonly<Partial<Record<keyof Sources, number>>> {
+  const { scoreTexts, refitTexts = [], evaluationTexts } = options;
+  const texts = textsOf(options);
+  const shareAmong = (paths: readonly string[]): number =>
+    paths.length === 0 ? 0 : paths.filter((path) => path === ownName).length / paths.length;
+  const weightOf = (some: readonly WeightedText[]): number =>
+    some.reduce((sum, { weight }) => sum + weight, 0);
+  const share = weightOf(texts.filter(({ path }) => path === ownName)) / weightOf(texts);
+  const { calibrationTokens, validationTokens, scoreTokens, selectionTokens, evaluationTokens } = options;
+  const wanted = {
+    distil: Math.max(share, shareAmong(refitTexts)) * (calibrationTokens + validationTokens),
+    score: (scoreTexts ? shareAmong(scoreTexts) : share) * (scoreTokens + selectionTokens),
+    evaluation: (evaluationTexts ? Math.ceil(shareAmong(evaluationTexts)) : share) * evaluationTokens,
+  };
+  // Read again from its text, it may have a few tokens less.
+  return Object.fromEntries(
+    Object.entries(wanted).flatMap(([purpose, tokens]) =>
+      tokens > 0 ? [[purpose, Math.ceil(1.02 * tokens)]] : [],
+    ),
+  );
+}
 
-async function sourcesOf(path: string): Promise<Sources> {
+/** A text given for one purpose: all of it, or the part that is for this purpose. */
+const sourceOf = async (path: string, purpose: keyof Sources, own: OwnTexts): Promise<Source> => {
+  if (path === bundledName) return bundledSources()[purpose];
+  return path === ownName ? ownSources(own)[purpose] : readSource(path);
+};
+
+const ownSources = (own: OwnTexts): Sources => ({
+  distil: { name: 'own text', text: own.distil ?? '' },
+  score: { name: 'own text (held out)', text: own.score ?? '' },
+  evaluation: { name: 'own text (held out)', text: own.evaluation ?? '' },
+});
+
+async function sourcesOf(path: string, own: OwnTexts): Promise<Sources> {
   if (path === bundledName) return bundledSources();
+  if (path === ownName) return ownSources(own);
   const { text } = await readSource(path);
   const scoreFrom = paragraphAfter(text, Math.floor(text.length * (1 - scoreShare - evaluationShare)));
   const evaluationFrom = paragraphAfter(text, Math.floor(text.length * (1 - evaluationShare)));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { blocks } from '../../src/blocks/index.ts';
 import { exportModel, openExportSource, type ExportDtype } from '../../src/export/index.ts';
-import { closeDecoder, openOnnxFolder, openSequence } from '../../src/generate/index.ts';
+import { closeDecoder, openOnnxFolder, openSequences } from '../../src/generate/index.ts';
 import { modelProto, type ModelProto } from '../../src/graph/onnx-schema.ts';
 import { openModel, type Architecture } from '../../src/model/index.ts';
 import { openRuntime, type Runtime } from '../../src/runtime/index.ts';
@@ -53,7 +53,7 @@ async function worstDifference(folder: string, path: string): Promise<number> {
   const { decoder, tokenizer } = await openOnnxFolder(folder, runtime);
   const ids = tokenizer.encode('There she blows! there! there! there! she blows! she blows!');
   const prompt = ids.length - 6;
-  const sequence = await openSequence(decoder, ids.length);
+  const sequence = await openSequences(decoder, ids.length);
   const found = [await sequence.append(Array.from(ids.subarray(0, prompt)))];
   for (const id of ids.subarray(prompt)) found.push(await sequence.append([id]));
   await sequence.close();

@@ -14,7 +14,7 @@ import {
   closeDecoder,
   decoderGraph,
   openDecoder,
-  openSequence,
+  openSequences,
   type Decoder,
 } from '../../src/generate/index.ts';
 import { add, encode, graph, input, reshape, symbolicGraph } from '../../src/graph/index.ts';
@@ -61,13 +61,40 @@ test('the model of these tests has every kind of block', () => {
   expect([...kinds].sort()).toEqual(blocks.map(({ kind }) => kind).sort());
 });
 
+test('sequences that grow together have the logits that each has alone', async () => {
+  const others = tokens.map((token) => (token * 5 + 1) % vocabularySize);
+  await withDecoder(async (decoder) => {
+    const alone: number[][] = [];
+    for (const text of [tokens, others]) {
+      const sequence = await openSequences(decoder, contextLength);
+      alone.push(...rowsOf(await sequence.append(text, text.length), vocabularySize));
+      await sequence.close();
+    }
+    const together = await openSequences(decoder, contextLength, 2);
+    const found: number[][][] = [[], []];
+    for (const start of [0, ...Array.from(tokens.keys()).slice(9)]) {
+      const end = start === 0 ? 9 : start + 1;
+      const logits = await together.append(
+        [...tokens.slice(start, end), ...others.slice(start, end)],
+        end - start,
+      );
+      const half = logits.length / 2;
+      found[0]!.push(...rowsOf(logits.slice(0, half), vocabularySize));
+      found[1]!.push(...rowsOf(logits.slice(half), vocabularySize));
+    }
+    await expect(together.append([1, 2, 3, 4])).rejects.toThrow(RangeError);
+    await together.close();
+    expect(worst(found.flat(), alone)).toBeLessThan(1e-4);
+  });
+});
+
 test('in any portions, a sequence has the logits of the naive forward', async () => {
   const { logProbabilities } = await referenceForward(randomSource(heterogeneous, 5), tokens);
   await withDecoder(async (decoder) => {
     const portions = fc.array(fc.integer({ min: 1, max: tokens.length }), { minLength: 1, maxLength: 8 });
     await fc.assert(
       fc.asyncProperty(portions, async (sizes) => {
-        const sequence = await openSequence(decoder, contextLength);
+        const sequence = await openSequences(decoder, contextLength);
         const found: number[][] = [];
         for (const size of [...sizes, ...tokens.map(() => 1)]) {
           const part = tokens.slice(sequence.length, sequence.length + size);
@@ -85,7 +112,7 @@ test('in any portions, a sequence has the logits of the naive forward', async ()
 
 test('logits of the last tokens only, and no more room than was asked for', async () => {
   await withDecoder(async (decoder) => {
-    const [all, last] = [await openSequence(decoder, 40), await openSequence(decoder, tokens.length)];
+    const [all, last] = [await openSequences(decoder, 40), await openSequences(decoder, tokens.length)];
     const rows = rowsOf(await all.append(tokens, tokens.length), vocabularySize);
     const three = rowsOf(await last.append(tokens, 3), vocabularySize);
     expect(worst(three, rows.slice(-3))).toBeLessThan(1e-5);
@@ -104,7 +131,7 @@ test('the bundled teacher: token by token after a prompt in several runs = its w
   const { vocabularySize: width } = checkpoint.architecture.stream;
   const ids = Array.from(tokenizer.encode(text, 400)); // beyond the 256 of one run, and of the context
   const decoder = await openDecoder(checkpointSource(checkpoint), runtime, { contextLength: 512 });
-  const sequence = await openSequence(decoder, 512);
+  const sequence = await openSequences(decoder, 512);
   const found = rowsOf(await sequence.append(ids.slice(0, 390), 130), width);
   for (const id of ids.slice(390)) found.push(...rowsOf(await sequence.append([id]), width));
   expect(worst(found, await lastRows(model, ids, 140))).toBeLessThan(1e-4);
@@ -239,7 +266,7 @@ test('a model in which nothing attends decodes too', async () => {
   };
   const { logProbabilities } = await referenceForward(randomSource(blind, 5), tokens);
   const decoder = await openDecoder(randomSource(blind, 5), runtime);
-  const sequence = await openSequence(decoder, contextLength);
+  const sequence = await openSequences(decoder, contextLength);
   const found = [
     ...rowsOf(await sequence.append(tokens.slice(0, 9), 9), vocabularySize),
     ...rowsOf(await sequence.append(tokens.slice(9), tokens.length - 9), vocabularySize),

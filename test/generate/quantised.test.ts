@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { closeDecoder, openDecoder, openSequence } from '../../src/generate/index.ts';
+import { closeDecoder, openDecoder, openSequences } from '../../src/generate/index.ts';
 import { quantise } from '../../src/generate/quantised.ts';
 import { openRuntime } from '../../src/runtime/index.ts';
 import { float32 } from '../../src/tensor/index.ts';
@@ -46,7 +46,7 @@ test('a decoder in four bits computes with the values that its blocks stand for;
   const tokens = Array.from({ length: 12 }, (_, i) => (i * 7) % 50);
   const logitsOf = async (from: typeof source, weights: 'f32' | Format): Promise<Float32Array> => {
     const decoder = await openDecoder(from, runtime, { weights });
-    const sequence = await openSequence(decoder, 16);
+    const sequence = await openSequences(decoder, 16);
     const logits = await sequence.append(tokens, tokens.length);
     await sequence.close();
     await closeDecoder(decoder);

@@ -1,9 +1,9 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { bundledTeacher, openModel, type Checkpoint, type Tokenizer } from '../../src/model/index.ts';
-import { loadTexts, windowsOf, type RunText, type TextOptions } from '../../src/pipeline/texts.ts';
+import { loadTexts, ownTokens, windowsOf, type RunText, type TextOptions } from '../../src/pipeline/texts.ts';
 
 let folder: string;
 let checkpoint: Checkpoint;
@@ -86,4 +86,29 @@ test('scores and selection share a text that is shorter than asked, and one wind
   expect(score.count / selection.count).toBeCloseTo(2, 0);
   const short = loadTexts({ ...options, texts, scoreTexts: [path('short.txt')] }, tokenizer);
   await expect(short).rejects.toMatchObject({ code: 'text-too-short' });
+});
+
+test("the teacher's own text is asked for by purpose, and takes the place of a file", async () => {
+  expect(ownTokens(options)).toEqual({});
+  const half = [
+    { path: path('sea.txt'), weight: 1 },
+    { path: 'own', weight: 1 },
+  ];
+  const some = (share: number, windows: number): number => Math.ceil(1.02 * share * windows * window);
+  expect(ownTokens({ ...options, texts: half })).toEqual({
+    distil: some(1 / 2, 44),
+    score: some(1 / 2, 9),
+    evaluation: some(1 / 2, 4),
+  });
+  const scored = { ...options, texts: half.slice(0, 1), scoreTexts: ['bundled', 'own', 'own'] };
+  expect(ownTokens({ ...scored, refitTexts: ['own'] })).toEqual({
+    distil: some(1, 44),
+    score: some(2 / 3, 9),
+  });
+  const said = await readFile(path('land.txt'), 'utf8');
+  const own = { distil: said, score: said, evaluation: said };
+  const { calibration, score, evaluation } = await loadTexts({ ...options, texts: half }, tokenizer, own);
+  expect(about(calibration, 'mountain')).toBe(20);
+  expect(about(score, 'mountain')).toBe(3);
+  expect(evaluation[1]!.name).toContain('own text');
 });

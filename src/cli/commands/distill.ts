@@ -10,7 +10,7 @@ export const distillCommand = defineCommand({
   describe: 'Train the library of alternative blocks (the first stage of search)',
   options: (yargs) => yargs.options(runOptions),
   run: (args, { print, report }) =>
-    withPreparedRun(args, async (prepared, store) => {
+    withPreparedRun(args, report, async (prepared, store) => {
       const library = await distil(prepared, store, report);
       print({ schema: 'puzzle/library@1', store: store.root, blocks: blocksOf(prepared, library) }, () =>
         renderLibrary(prepared, library),

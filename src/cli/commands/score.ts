@@ -12,7 +12,7 @@ export const scoreCommand = defineCommand({
   describe: 'Score every block of the library, replaced alone in the teacher (distils what is missing)',
   options: (yargs) => yargs.options(runOptions),
   run: (args, { print, report }) =>
-    withPreparedRun(args, async (prepared, store) => {
+    withPreparedRun(args, report, async (prepared, store) => {
       const library = await distil(prepared, store, report);
       const blocks = scoresOf(prepared, await score(prepared, library, store, report));
       print({ schema: 'puzzle/scores@1', text: prepared.texts.score.name, blocks }, () =>

@@ -160,7 +160,7 @@ async function searchModel(args: Arguments, { print, report }: CommandContext): 
     compare: args.compare,
     solve: solveOptionsOf(args),
   };
-  await withPreparedRun(args, async (prepared, store) => {
+  await withPreparedRun(args, report, async (prepared, store) => {
     const { architecture } = prepared.teacher.checkpoint;
     const { solutions, minDifferent } = diversityOf(args, { groups: architecture.slots });
     const outcome = await searchRun(
