@@ -1,5 +1,15 @@
 /** Dense float64 linear algebra in plain JavaScript. */
-export { block, copy, matrix, mirrorLower, select, transpose, type Matrix } from './matrix.ts';
+export {
+  block,
+  copy,
+  matrix,
+  meanDiagonal,
+  mirrorLower,
+  plusDiagonal,
+  select,
+  transpose,
+  type Matrix,
+} from './matrix.ts';
 export { addProduct } from './product.ts';
 export { cholesky, inverse, solve, solveLower, solveUpper } from './cholesky.ts';
 export { leadingSubspace } from './subspace.ts';

@@ -60,3 +60,17 @@ export function mirrorLower(m: Matrix): void {
   for (let i = 0; i < m.rows; i++)
     for (let j = 0; j < i; j++) m.data[m.offset + j * m.stride + i] = m.data[m.offset + i * m.stride + j]!;
 }
+
+/** Of a square matrix. */
+export function meanDiagonal({ data, offset, stride, rows }: Matrix): number {
+  let trace = 0;
+  for (let i = 0; i < rows; i++) trace += data[offset + i * (stride + 1)]!;
+  return trace / rows;
+}
+
+/** A + value I, as a new matrix. */
+export function plusDiagonal(a: Matrix, value: number): Matrix {
+  const sum = copy(a);
+  for (let i = 0; i < sum.rows; i++) sum.data[i * (sum.rows + 1)]! += value;
+  return sum;
+}

@@ -1,16 +1,5 @@
 /** Causal attention over grouped KV heads, from primitives that have gradients. */
-import {
-  add,
-  concat,
-  constant,
-  matmul,
-  mul,
-  reduceSum,
-  reshape,
-  slice,
-  softmax,
-  transpose,
-} from '../graph/index.ts';
+import { add, concat, constant, matmul, mul, reshape, slice, softmax, transpose } from '../graph/index.ts';
 import type { Value } from '../graph/index.ts';
 import { float32 } from '../tensor/tensor.ts';
 
@@ -53,31 +42,6 @@ export function causalAttention(q: Value, k: Value, v: Value, window?: number): 
     runs.push(reshape(context, [batch, heads, rows, d]));
   }
   return transpose(runs.length === 1 ? runs[0]! : concat(runs, 2), [0, 2, 1, 3]);
-}
-
-/**
- * One new token per sequence against a cache, which is only read: the cached and the new part of the context are summed.
- * q (batch, 1, heads, d), k and v (batch, 1, kvHeads, d), keys (batch, kvHeads, d, length), values (batch, kvHeads,
- * length, d) -> (batch, heads, d).
- */
-export function cachedAttention(q: Value, k: Value, v: Value, keys: Value, values: Value): Value {
-  const [batch, , heads, d] = q.shape as [number, number, number, number];
-  const [, kvHeads, length] = values.shape as [number, number, number];
-  const grouped = mul(reshape(q, [batch, kvHeads, heads / kvHeads, d]), 1 / Math.sqrt(d));
-  const own = (x: Value): Value => reshape(x, [batch, kvHeads, 1, d]);
-  const scores = concat(
-    [
-      matmul(grouped, keys), // (batch, kvHeads, group, d) x (batch, kvHeads, d, length)
-      reduceSum(mul(grouped, own(k)), { axes: [3], keepDims: true }),
-    ],
-    3,
-  );
-  const weights = softmax(scores); // (batch, kvHeads, group, length + 1)
-  const context = add(
-    matmul(slice(weights, 3, 0, length), values), // x (batch, kvHeads, length, d)
-    mul(slice(weights, 3, length, length + 1), own(v)),
-  );
-  return reshape(context, [batch, heads, d]);
 }
 
 const part = (x: Value, axis: number, start: number, end: number): Value =>

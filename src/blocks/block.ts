@@ -9,14 +9,6 @@ import type { Served, ServingCache, ServingContext } from './serving.ts';
 /** Weights by the block's own names (`norm`, `q`, `down`, ...), matrices as (out, in) like Hugging Face. */
 export type Weights<T> = Readonly<Record<string, T>>;
 
-/** Keys already turned by their positions, laid out for q k^T; both without the new token. */
-export interface KeyValueCache<T> {
-  /** (batch, kvHeads, headDim, length) */
-  readonly keys: T;
-  /** (batch, kvHeads, length, headDim) */
-  readonly values: T;
-}
-
 /** Fixed extents of one compiled forward. */
 export interface ForwardContext<C> {
   readonly config: C;
@@ -24,12 +16,6 @@ export interface ForwardContext<C> {
   readonly batch: number;
   /** Tokens per sequence; the stream is (batch * tokens, hidden). */
   readonly tokens: number;
-}
-
-/** One new token in each of `batch` sequences. */
-export interface DecodeContext<C> extends Omit<ForwardContext<C>, 'tokens'> {
-  /** Tokens of each sequence before the new one. */
-  readonly length: number;
 }
 
 /** Features as groups of members of channels: KV groups of query heads of head channels; an FFN is one group. */
@@ -90,18 +76,6 @@ export interface Block<C extends BlockConfig = BlockConfig> {
    * (batch * tokens, hidden); undefined for a block that adds nothing. The closed form fits the output matrix on it.
    */
   features(normed: Value, weights: Weights<Value>, context: ForwardContext<C>): Value | undefined;
-  /**
-   * `features` of one new token per sequence, (batch, features), after the tokens in the cache; only of blocks that
-   * cache something. Writing the token into the cache is the caller's.
-   */
-  decodeFeatures?(
-    normed: Value,
-    weights: Weights<Value>,
-    cache: KeyValueCache<Value>,
-    context: DecodeContext<C>,
-  ): Value;
-  /** What it caches for `length` tokens; undefined where nothing depends on the tokens before. */
-  cacheShapes?(config: C, batch: number, length: number): KeyValueCache<Shape>;
   /** `features` of new tokens after those in a cache, by the runtime's fused attention; only of blocks that cache something. */
   serve?(
     normed: Value,

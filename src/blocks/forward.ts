@@ -2,7 +2,7 @@
 import { add, gemm } from '../graph/index.ts';
 import type { Value } from '../graph/index.ts';
 import type { BlockConfig } from '../model/architecture.ts';
-import type { DecodeContext, ForwardContext, KeyValueCache, Weights } from './block.ts';
+import type { ForwardContext, Weights } from './block.ts';
 import { blockOf } from './registry.ts';
 import { rmsNorm } from './rms-norm.ts';
 
@@ -34,22 +34,4 @@ export function blockForward(
   if (features === undefined) throw new RangeError(`${block.kind} has an output matrix but no features`);
   const delta = gemm(features, weights[block.output]!, { transposeB: true }); // (rows, features) x (features, hidden)
   return { normed, features, delta, stream: add(x, delta) };
-}
-
-/**
- * The stream (batch, hidden) after a block, for one new token per sequence.
- * @param cache of the tokens before it, for a block that caches
- */
-export function blockDecode(
-  x: Value,
-  weights: Weights<Value>,
-  cache: KeyValueCache<Value> | undefined,
-  context: DecodeContext<BlockConfig>,
-): Value {
-  const block = blockOf(context.config);
-  if (cache === undefined || block.decodeFeatures === undefined)
-    return blockForward(x, weights, { ...context, tokens: 1 }).stream;
-  const normed = rmsNorm(x, weights.norm!, context.stream.normEpsilon);
-  const features = block.decodeFeatures(normed, weights, cache, context);
-  return add(x, gemm(features, weights[block.output!]!, { transposeB: true }));
 }

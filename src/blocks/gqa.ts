@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { add, gemm, reshape } from '../graph/index.ts';
 import type { Value } from '../graph/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { cachedAttention, causalAttention } from './attention.ts';
+import { causalAttention } from './attention.ts';
 import type { Block, ForwardContext, Narrowing, TeacherBlock, Weights } from './block.ts';
 import { contributions, strongestChannels } from './contribution.ts';
 import { copy, gatherColumns, gatherRows, poolRows } from './matrix.ts';
@@ -54,17 +54,8 @@ export const gqa: Block<GqaConfig> = {
   output: 'o',
   features(normed, w, context) {
     const { config, batch, tokens } = context;
-    const { q, k, v } = projections(normed, w, context, 0);
+    const { q, k, v } = projections(normed, w, context);
     return reshape(causalAttention(q, k, v, config.window), [batch * tokens, config.heads * config.headDim]);
-  },
-  decodeFeatures(normed, w, { keys, values }, context) {
-    const { heads, headDim } = context.config;
-    const { q, k, v } = projections(normed, w, { ...context, tokens: 1 }, context.length);
-    return reshape(cachedAttention(q, k, v, keys, values), [context.batch, heads * headDim]);
-  },
-  cacheShapes({ kvHeads, headDim, window = Infinity }, batch, length) {
-    const kept = Math.min(length, window - 1);
-    return { keys: [batch, kvHeads, headDim, kept], values: [batch, kvHeads, kept, headDim] };
   },
   serve(normed, w, cache, context) {
     const { config, stream, batch, tokens } = context;
@@ -178,12 +169,11 @@ function selectChannels(
   );
 }
 
-/** Queries, keys and values (batch, tokens, heads, headDim); queries and keys turned, the first token at `start`. */
+/** Queries, keys and values (batch, tokens, heads, headDim); queries and keys turned by their positions. */
 function projections(
   normed: Value,
   w: Weights<Value>,
   { config, stream, batch, tokens }: ForwardContext<GqaConfig>,
-  start: number,
 ): { q: Value; k: Value; v: Value } {
   const { heads, kvHeads, headDim } = config;
   const project = (matrix: Value, bias: Value | undefined, headCount: number): Value => {
@@ -191,7 +181,7 @@ function projections(
     return reshape(bias === undefined ? flat : add(flat, bias), [batch, tokens, headCount, headDim]);
   };
   const turned = (x: Value, norm: Value | undefined): Value =>
-    rotate(norm === undefined ? x : rmsNorm(x, norm, stream.normEpsilon), stream, start);
+    rotate(norm === undefined ? x : rmsNorm(x, norm, stream.normEpsilon), stream);
   return {
     q: turned(project(w.q!, w.qBias, heads), w.qNorm),
     k: turned(project(w.k!, w.kBias, kvHeads), w.kNorm),

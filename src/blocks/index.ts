@@ -2,7 +2,7 @@
 export type { Block, FeatureGrid, ForwardContext, TeacherBlock, Weights } from './block.ts';
 export { contributions, strongestChannels } from './contribution.ts';
 export type { Operator } from './operators.ts';
-export { blockDecode, blockForward } from './forward.ts';
+export { blockForward } from './forward.ts';
 export type { BlockForward } from './forward.ts';
 export { product } from './matrix.ts';
 export { rmsNorm } from './rms-norm.ts';

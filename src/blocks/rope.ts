@@ -4,17 +4,14 @@ import type { Value } from '../graph/index.ts';
 import type { RopeScaling, StreamConfig } from '../model/architecture.ts';
 import { float32 } from '../tensor/tensor.ts';
 
-/**
- * Turns pairs (j, j + headDim / 2) of (batch, tokens, heads, headDim) by the angle of the token's position.
- * @param start position of the first token
- */
-export function rotate(x: Value, { ropeTheta, ropeScaling }: StreamConfig, start = 0): Value {
+/** Turns pairs (j, j + headDim / 2) of (batch, tokens, heads, headDim) by the angle of the token's position. */
+export function rotate(x: Value, { ropeTheta, ropeScaling }: StreamConfig): Value {
   const [, tokens, , headDim] = x.shape as [number, number, number, number];
   const half = headDim / 2;
   const frequencies = ropeFrequencies(headDim, ropeTheta, ropeScaling);
   const table = (of: (angle: number) => number): Value => {
     const values = Float32Array.from({ length: tokens * half }, (_, i) =>
-      of((start + Math.floor(i / half)) * frequencies[i % half]!),
+      of(Math.floor(i / half) * frequencies[i % half]!),
     );
     return constant(float32(values, [tokens, 1, half])); // broadcasts over heads
   };

@@ -84,11 +84,12 @@ export const cachePorts = ({ slots }: Architecture): readonly CachePort[] =>
 
 /** The first slot that the fused kernels cannot serve, and why. */
 export function refusesServing({
+  stream,
   slots,
 }: Architecture): { readonly slot: Slot; readonly reason: string } | undefined {
   for (const slot of slots) {
     const block = blockOf(slot.block);
-    if (block.decodeFeatures !== undefined && block.serve === undefined)
+    if (block.kvElementsPerToken(slot.block, stream) > 0 && block.serve === undefined)
       return { slot, reason: 'no fused kernel computes it' };
     const headDim = block.servingCacheShape?.(slot.block, 1, 1)[3] ?? 0;
     if (headDim % servingHeadMultiple !== 0)

@@ -1,4 +1,4 @@
-/** Library: trained alternatives of every slot, and students assembled from them. */
+/** Library: trained alternatives of every slot, and the refit of students made of them. */
 export {
   buildLibrary,
   closedFormOptions,
@@ -9,7 +9,7 @@ export {
   type LibraryOptions,
   type SlotLibrary,
 } from './build-library.ts';
-export { assemble, paperInitialisation, type BlockWeights } from './assemble.ts';
+export { paperInitialisation, type BlockWeights } from './paper-initialisation.ts';
 export { rankings, type Ranking } from './narrowing.ts';
 export type { TokenWeights } from './statistics.ts';
 export type { DistilOptions } from './distil.ts';

@@ -1,6 +1,15 @@
 /** Ridge regression from second moments: the closed form of everything a block applies last. */
 import { PuzzleError } from '../util/errors.ts';
-import { addProduct, cholesky, copy, matrix, select, solve, type Matrix } from '../algebra/index.ts';
+import {
+  addProduct,
+  cholesky,
+  matrix,
+  meanDiagonal,
+  plusDiagonal,
+  select,
+  solve,
+  type Matrix,
+} from '../algebra/index.ts';
 
 /** Sums over tokens, all that a least-squares fit of outputs y (outputs) on features h (features) needs. */
 export interface Moments {
@@ -23,17 +32,12 @@ export const defaultDamping = 1e-4;
  * @throws PuzzleError `file-invalid` when the Gram matrix holds NaN or infinity
  */
 export function dampened(gram: Matrix, damping = defaultDamping): Matrix {
-  const n = gram.rows;
-  let trace = 0;
-  for (let i = 0; i < n; i++) trace += gram.data[gram.offset + i * (gram.stride + 1)]!;
-  if (!Number.isFinite(trace))
+  const mean = meanDiagonal(gram);
+  if (!Number.isFinite(mean))
     throw new PuzzleError('file-invalid', 'activations of the teacher are not finite', {
       fix: 'check the weights of the model for infinities and NaN',
     });
-  const lambda = trace > 0 ? (damping * trace) / n : 1;
-  const a = copy(gram);
-  for (let i = 0; i < n; i++) a.data[i * (n + 1)]! += lambda;
-  return a;
+  return plusDiagonal(gram, mean > 0 ? damping * mean : 1);
 }
 
 /** A damped Gram matrix and its Cholesky factor. */

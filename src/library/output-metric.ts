@@ -3,7 +3,16 @@
  * ||y||^2. Least squares on given features is the same in any metric; which features stay, and which directions a map
  * of low rank keeps, are not.
  */
-import { addProduct, cholesky, copy, matrix, solveUpper, transpose, type Matrix } from '../algebra/index.ts';
+import {
+  addProduct,
+  cholesky,
+  matrix,
+  meanDiagonal,
+  plusDiagonal,
+  solveUpper,
+  transpose,
+  type Matrix,
+} from '../algebra/index.ts';
 
 /** L, lower triangular (hidden, hidden). */
 export type OutputMetric = Matrix;
@@ -16,13 +25,8 @@ const shrinkage = 0.1;
 
 /** The metric of a sensitivity (hidden, hidden); undefined where nothing matters at all or the matrix is not finite. */
 export function outputMetric(sensitivity: Matrix): OutputMetric | undefined {
-  const n = sensitivity.rows;
-  const a = copy(sensitivity);
-  let trace = 0;
-  for (let i = 0; i < n; i++) trace += a.data[i * (n + 1)]!;
-  if (!(trace > 0 && trace < Infinity)) return undefined;
-  for (let i = 0; i < n; i++) a.data[i * (n + 1)]! += (shrinkage * trace) / n;
-  return cholesky(a);
+  const mean = meanDiagonal(sensitivity);
+  return mean > 0 && mean < Infinity ? cholesky(plusDiagonal(sensitivity, shrinkage * mean)) : undefined;
 }
 
 /** L^T W for a map W (hidden, features). */

@@ -2,7 +2,7 @@
  * Refit of an assembled student, slot by slot on its own activations: each block learns to make up for what the blocks
  * before it changed. The target is what leads the student's stream to the teacher's after the slot.
  */
-import { cholesky, copy, matrix, solve, type Matrix } from '../algebra/index.ts';
+import { cholesky, copy, matrix, meanDiagonal, plusDiagonal, solve, type Matrix } from '../algebra/index.ts';
 import { blockOf, type Weights } from '../blocks/index.ts';
 import { placeBlock, releaseBlock, remember, type Execution, type PlacedBlock } from '../execution/index.ts';
 import { graph, input, sub } from '../graph/index.ts';
@@ -181,20 +181,16 @@ export function pulledLeastSquares(
   w0: Matrix,
   pull: number,
 ): Matrix {
-  const n = gram.rows;
-  let trace = 0;
-  for (let i = 0; i < n; i++) trace += gram.data[i * (n + 1)]!;
-  if (!Number.isFinite(trace))
+  const mean = meanDiagonal(gram);
+  if (!Number.isFinite(mean))
     throw new PuzzleError('file-invalid', 'activations of the student are not finite', {
       fix: 'check the weights of the model for infinities and NaN',
     });
-  if (trace === 0) return copy(w0);
-  const lambda = (pull * trace) / n;
-  const a = copy(gram);
-  for (let i = 0; i < n; i++) a.data[i * (n + 1)]! += lambda;
-  const b = matrix(cross.rows, n);
+  if (mean === 0) return copy(w0);
+  const lambda = pull * mean;
+  const b = matrix(cross.rows, cross.columns);
   for (let i = 0; i < b.data.length; i++) b.data[i] = cross.data[i]! + lambda * w0.data[i]!;
-  const factor = cholesky(a);
+  const factor = cholesky(plusDiagonal(gram, lambda));
   // With a pull of at least rounding size the matrix is positive definite whatever the text.
   if (factor === undefined) throw new RangeError('the pulled Gram matrix is not positive definite');
   return solve(factor, b);

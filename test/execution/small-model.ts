@@ -1,7 +1,9 @@
 /** A small random model in memory, with every kind of block, and its forward written naively in double precision. */
 import type { Execution, WeightSource } from '../../src/execution/index.ts';
 import { openExecution } from '../../src/execution/index.ts';
-import type { Architecture } from '../../src/model/architecture.ts';
+import { blockOf, sameBlock } from '../../src/blocks/index.ts';
+import type { BlockWeights } from '../../src/library/index.ts';
+import type { Architecture, BlockConfig } from '../../src/model/architecture.ts';
 import type { Runtime } from '../../src/runtime/index.ts';
 import { float32 } from '../../src/tensor/tensor.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
@@ -45,6 +47,27 @@ export function randomSource(architecture: Architecture, seed: number): WeightSo
       randomWeights(architecture.slots[slot]!.block, architecture.stream, seed * 31 + 10 + slot),
   };
 }
+
+/** The model with these blocks: the source's own where they are equal, all else from a library. */
+export const withChosen = (
+  source: WeightSource,
+  chosen: readonly BlockConfig[],
+  library: BlockWeights,
+): WeightSource => {
+  const { slots } = source.architecture;
+  return {
+    ...source,
+    architecture: {
+      ...source.architecture,
+      slots: slots.map((slot, at) => ({ ...slot, block: chosen[at]! })),
+    },
+    async blockWeights(slot) {
+      const config = chosen[slot]!;
+      if (sameBlock(config, slots[slot]!.block)) return source.blockWeights(slot);
+      return blockOf(config).output === undefined ? {} : library(slot, config);
+    },
+  };
+};
 
 export const open = async (architecture: Architecture, seed: number, runtime: Runtime): Promise<Execution> =>
   openExecution(randomSource(architecture, seed), runtime);

@@ -9,7 +9,6 @@ import {
   type Execution,
 } from '../../src/execution/index.ts';
 import {
-  assemble,
   buildLibrary,
   closedFormOptions,
   defaultLibraryOptions,
@@ -498,24 +497,17 @@ describe('distil', () => {
   });
 });
 
-describe('assemble', () => {
-  test('asks the library for changed blocks with weights only', async () => {
-    const source = randomSource(architecture, 3);
-    const chosen = [{ kind: 'linear' }, architecture.slots[1]!.block, { kind: 'no-op' }, { kind: 'linear' }];
-    const asked: number[] = [];
-    const paper = paperInitialisation(source, async () => new Float32Array(24).fill(1));
-    const student = assemble(source, chosen, async (slot, config) => {
-      asked.push(slot);
-      return paper(slot, config);
-    });
-    expect(student.architecture.slots.map(({ block }) => block)).toEqual(chosen);
-    const weights = await Promise.all(chosen.map((_, slot) => student.blockWeights(slot)));
-    expect(asked).toEqual([0, 3]);
-    expect(weights[1]).toEqual(await source.blockWeights(1));
-    expect(weights[2]).toEqual({});
-    expect(Object.keys(weights[3]!)).toEqual(['norm', 'linear']);
-    expect(await student.streamWeight('norm')).toEqual(await source.streamWeight('norm'));
+test("the paper's library starts a block from the teacher's weights and the features of its own slot", async () => {
+  const source = randomSource(architecture, 3);
+  const asked: number[] = [];
+  const paper = paperInitialisation(source, async (slot) => {
+    asked.push(slot);
+    return new Float32Array(24).fill(1);
   });
+  const teacher = await source.blockWeights(3);
+  expect(Object.keys(await paper(3, { kind: 'linear' }))).toEqual(['norm', 'linear']);
+  expect((await paper(3, { kind: 'linear' })).norm).toEqual(teacher.norm);
+  expect(asked).toEqual([3, 3]);
 });
 
 /** Error against the largest element: what a factorisation of the damped matrix sees. */

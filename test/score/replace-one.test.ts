@@ -9,14 +9,13 @@ import {
   type WeightSource,
 } from '../../src/execution/index.ts';
 import { evaluate } from '../../src/evaluate/index.ts';
-import { assemble } from '../../src/library/index.ts';
 import type { BlockConfig, TokenWindows } from '../../src/model/index.ts';
 import { openRuntime, type Runtime } from '../../src/runtime/index.ts';
 import { scoreReplacements, type ScoreJob, type SlotScores } from '../../src/score/index.ts';
 import type { ProgressEvent } from '../../src/util/progress.ts';
 import { seededRandom } from '../../src/util/random.ts';
 import { randomWeights } from '../blocks/samples.ts';
-import { mixed, randomSource, referenceForward } from '../execution/small-model.ts';
+import { mixed, randomSource, referenceForward, withChosen } from '../execution/small-model.ts';
 
 const source = randomSource(mixed, 7);
 const window = 160; // 12 windows a pass: 13 windows make two
@@ -89,7 +88,7 @@ test('each score is that of the student with one block replaced, window by windo
       expect(score.kl).toHaveLength(count);
       const chosen = mixed.slots.map(({ block }, other) => (other === slot ? config : block));
       for (const at of [0, 12]) {
-        const expected = await reference(assemble(source, chosen, weights), at);
+        const expected = await reference(withChosen(source, chosen, weights), at);
         expect(score.kl[at]).toBeCloseTo(expected.kl, 3);
         expect(score.loss[at]).toBeCloseTo(expected.loss, 3);
         expect(score.agreement[at]).toBeCloseTo(expected.agreement, 1); // near ties may fall either way
@@ -116,7 +115,7 @@ test('in a student, a score is that of the student with one more block replaced'
   const chosen = (replaced: BlockConfig): BlockConfig[] =>
     mixed.slots.map(({ block }, at) => ({ 4: { kind: 'linear' }, 6: replaced })[at] ?? block);
   for (const [index, config] of alternatives[6]!.entries()) {
-    const expected = await reference(assemble(source, chosen(config), weights), 2);
+    const expected = await reference(withChosen(source, chosen(config), weights), 2);
     expect(slot!.scores[index]!.kl[2]).toBeCloseTo(expected.kl, 3);
   }
 });
