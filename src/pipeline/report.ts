@@ -121,7 +121,7 @@ function predictions({ students, scenario, scoring, prepared, refit }: SearchOut
           : [
               ['measured KL on the selection text', intervalText(refit.before)],
               [
-                `refitted, on the selection text (${refit.accepted ? 'kept' : 'dropped'})`,
+                `refitted, ${refit.share < 1 ? `${100 * refit.share} % of the way, ` : ''}on the selection text (${refit.accepted ? 'kept' : 'dropped'})`,
                 intervalText(refit.after),
               ],
             ]),
