@@ -34,10 +34,10 @@ export interface RefittedBlocks {
  */
 const shares = [0.25, 0.5, 0.75, 1];
 
-/** Refits whatever slots the store lacks. @returns the student at any share of the way */
+/** One pass over the student: refits whatever slots the store lacks. @returns the student at any share of the way */
 async function refitStage(
   input: StudentStageInput,
-  choice: Choice,
+  { choice, weights: from }: Student,
   { refit: text, validation }: Pick<RunTexts, 'refit' | 'validation'>,
   options: RefitOptions,
   store: Store,
@@ -50,6 +50,7 @@ async function refitStage(
     text: text.hash,
     ...(options.train.steps > 0 && { validation: validation.hash }),
     blocks,
+    ...(from !== 'library' && { from: from.key }),
     options: options as unknown as Json,
     device,
   };
@@ -62,7 +63,7 @@ async function refitStage(
   const found = await Promise.all(open.map((slot) => store.find(job(slot))));
   if (found.some((finished) => finished === undefined)) {
     const execution = await teacher.execution();
-    await withCandidate(input, { choice, weights: 'library' }, async (student) => {
+    await withCandidate(input, { choice, weights: from }, async (student) => {
       const slots = refitStudent({
         teacher: execution,
         student,
@@ -80,6 +81,7 @@ async function refitStage(
     });
   }
   const start = async (slot: number): Promise<Weights<StoredTensor>> => {
+    if (from !== 'library') return from.stored(slot);
     const config = alternatives[slot]![choice[slot]!]!;
     const { checkpoint } = teacher;
     const isOwn = sameBlock(config, checkpoint.architecture.slots[slot]!.block);
@@ -102,16 +104,24 @@ async function refitStage(
 
 const weightsFile = 'weights.safetensors';
 
+interface Student {
+  readonly choice: Choice;
+  readonly weights: 'library' | RefittedBlocks;
+}
+
 export interface RefitOutcome {
   /** Mean KL on the selection text. */
   readonly before: Interval;
-  /** At the share of the way that measured best. */
+  /** After the passes kept. */
   readonly after: Interval;
-  readonly share: number;
-  readonly accepted: boolean;
+  /** The share of the way that each pass kept went. */
+  readonly shares: readonly number[];
 }
 
-/** Refits the student and says whether text that nothing was fitted on gains by it. */
+/** Passes over a student at most: a second starts where the first one stopped short. */
+const mostPasses = 2;
+
+/** Refits the student as long as text that nothing was fitted on gains by it. */
 export async function refitSolution(
   { texts, options }: Prepared,
   students: StudentStageInput,
@@ -119,25 +129,32 @@ export async function refitSolution(
   trainSteps: number,
   store: Store,
   report: ReportProgress,
-): Promise<{ readonly blocks: RefittedBlocks; readonly outcome: RefitOutcome }> {
+): Promise<{ readonly weights: Student['weights']; readonly outcome: RefitOutcome }> {
   const { chunkTokens } = options.library;
   const train = { ...defaultRefitOptions.train, steps: trainSteps };
   const refitOptions = { ...defaultRefitOptions, chunkTokens, train };
-  const refitted = await refitStage(students, choice, texts, refitOptions, store, report);
   const measure = openMeasure(students, texts.selection, store);
   try {
-    const before = await measure.kl({ choice, weights: 'library' });
-    const tried = [];
-    for (const share of shares) {
-      const blocks = refitted(share);
-      const kl = await measure.kl({ choice, weights: blocks });
-      tried.push({ share, blocks, kl, after: meanInterval(kl) });
+    let student: Student = { choice, weights: 'library' };
+    const before = await measure.kl(student);
+    let best = before;
+    const kept: number[] = [];
+    while (kept.length < mostPasses) {
+      const refitted = await refitStage(students, student, texts, refitOptions, store, report);
+      const tried = [];
+      for (const share of shares) {
+        const weights = refitted(share);
+        const kl = await measure.kl({ choice, weights });
+        tried.push({ share, weights, kl, mean: meanInterval(kl).value });
+      }
+      const { share, weights, kl } = tried.reduce((least, one) => (one.mean < least.mean ? one : least));
+      if (!isLower(kl, best)) break;
+      student = { choice, weights };
+      best = kl;
+      kept.push(share);
     }
-    const { share, blocks, kl, after } = tried.reduce((best, one) =>
-      one.after.value < best.after.value ? one : best,
-    );
-    const outcome = { before: meanInterval(before), after, share, accepted: isLower(kl, before) };
-    return { blocks, outcome };
+    const outcome = { before: meanInterval(before), after: meanInterval(best), shares: kept };
+    return { weights: student.weights, outcome };
   } finally {
     await measure.close();
   }
