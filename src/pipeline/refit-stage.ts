@@ -34,10 +34,10 @@ export interface RefittedBlocks {
  */
 const shares = [0.25, 0.5, 0.75, 1];
 
-/** One pass over the student: refits whatever slots the store lacks. @returns the student at any share of the way */
+/** Refits whatever slots the store lacks. @returns the student at any share of the way */
 async function refitStage(
   input: StudentStageInput,
-  { choice, weights: from }: Student,
+  choice: Choice,
   { refit: text, validation }: Pick<RunTexts, 'refit' | 'validation'>,
   options: RefitOptions,
   store: Store,
@@ -50,7 +50,6 @@ async function refitStage(
     text: text.hash,
     ...(options.train.steps > 0 && { validation: validation.hash }),
     blocks,
-    ...(from !== 'library' && { from: from.key }),
     options: options as unknown as Json,
     device,
   };
@@ -63,7 +62,7 @@ async function refitStage(
   const found = await Promise.all(open.map((slot) => store.find(job(slot))));
   if (found.some((finished) => finished === undefined)) {
     const execution = await teacher.execution();
-    await withCandidate(input, { choice, weights: from }, async (student) => {
+    await withCandidate(input, { choice, weights: 'library' }, async (student) => {
       const slots = refitStudent({
         teacher: execution,
         student,
@@ -81,7 +80,6 @@ async function refitStage(
     });
   }
   const start = async (slot: number): Promise<Weights<StoredTensor>> => {
-    if (from !== 'library') return from.stored(slot);
     const config = alternatives[slot]![choice[slot]!]!;
     const { checkpoint } = teacher;
     const isOwn = sameBlock(config, checkpoint.architecture.slots[slot]!.block);
@@ -104,24 +102,16 @@ async function refitStage(
 
 const weightsFile = 'weights.safetensors';
 
-interface Student {
-  readonly choice: Choice;
-  readonly weights: 'library' | RefittedBlocks;
-}
-
 export interface RefitOutcome {
   /** Mean KL on the selection text. */
   readonly before: Interval;
-  /** After the passes kept. */
+  /** At the share of the way that measured best. */
   readonly after: Interval;
-  /** The share of the way that each pass kept went. */
-  readonly shares: readonly number[];
+  readonly share: number;
+  readonly accepted: boolean;
 }
 
-/** Passes over a student at most: a second starts where the first one stopped short. */
-const mostPasses = 2;
-
-/** Refits the student as long as text that nothing was fitted on gains by it. */
+/** Refits the student and says whether text that nothing was fitted on gains by it. */
 export async function refitSolution(
   { texts, options }: Prepared,
   students: StudentStageInput,
@@ -129,32 +119,25 @@ export async function refitSolution(
   trainSteps: number,
   store: Store,
   report: ReportProgress,
-): Promise<{ readonly weights: Student['weights']; readonly outcome: RefitOutcome }> {
+): Promise<{ readonly blocks: RefittedBlocks; readonly outcome: RefitOutcome }> {
   const { chunkTokens } = options.library;
   const train = { ...defaultRefitOptions.train, steps: trainSteps };
   const refitOptions = { ...defaultRefitOptions, chunkTokens, train };
+  const refitted = await refitStage(students, choice, texts, refitOptions, store, report);
   const measure = openMeasure(students, texts.selection, store);
   try {
-    let student: Student = { choice, weights: 'library' };
-    const before = await measure.kl(student);
-    let best = before;
-    const kept: number[] = [];
-    while (kept.length < mostPasses) {
-      const refitted = await refitStage(students, student, texts, refitOptions, store, report);
-      const tried = [];
-      for (const share of shares) {
-        const weights = refitted(share);
-        const kl = await measure.kl({ choice, weights });
-        tried.push({ share, weights, kl, mean: meanInterval(kl).value });
-      }
-      const { share, weights, kl } = tried.reduce((least, one) => (one.mean < least.mean ? one : least));
-      if (!isLower(kl, best)) break;
-      student = { choice, weights };
-      best = kl;
-      kept.push(share);
+    const before = await measure.kl({ choice, weights: 'library' });
+    const tried = [];
+    for (const share of shares) {
+      const blocks = refitted(share);
+      const kl = await measure.kl({ choice, weights: blocks });
+      tried.push({ share, blocks, kl, after: meanInterval(kl) });
     }
-    const outcome = { before: meanInterval(before), after: meanInterval(best), shares: kept };
-    return { weights: student.weights, outcome };
+    const { share, blocks, kl, after } = tried.reduce((best, one) =>
+      one.after.value < best.after.value ? one : best,
+    );
+    const outcome = { before: meanInterval(before), after, share, accepted: isLower(kl, before) };
+    return { blocks, outcome };
   } finally {
     await measure.close();
   }

@@ -120,17 +120,15 @@ function predictions({ students, scenario, scoring, prepared, refit }: SearchOut
           ? []
           : [
               ['measured KL on the selection text', intervalText(refit.before)],
-              [refitText(refit.shares), intervalText(refit.after)],
+              [
+                `refitted, ${refit.share < 1 ? `${100 * refit.share} % of the way, ` : ''}on the selection text (${refit.accepted ? 'kept' : 'dropped'})`,
+                intervalText(refit.after),
+              ],
             ]),
       ],
     ),
   ].join('\n\n');
 }
-
-const refitText = (shares: readonly number[]): string =>
-  shares.length === 0
-    ? 'no refit measured better; without it'
-    : `refitted, ${shares.map((share) => `${100 * share} % of the way`).join(', then ')}, on the selection text`;
 
 function scoringText({ method, blocks, measured }: SearchOutcome['scoring']): string {
   if (method === 'replace-one') return `Scores: each of ${blocks} blocks replaced alone in the teacher.`;

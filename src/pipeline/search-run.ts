@@ -181,7 +181,7 @@ export async function searchRun(
   const refit =
     request.refit &&
     (await refitSolution(prepared, students, solution.choice, request.refit.trainSteps, store, report));
-  const weights = refit?.weights ?? 'library';
+  const weights = refit?.outcome.accepted === true ? refit.blocks : 'library';
   const candidates: readonly Candidate[] = [
     { name: 'searched', choice: solution.choice, weights },
     ...(weights === 'library'
