@@ -8,7 +8,7 @@ import { hashOf, type Json } from '../util/hash.ts';
 import { meanInterval, type Interval } from '../util/interval.ts';
 import type { ReportProgress } from '../util/progress.ts';
 import { between } from './interpolation.ts';
-import { isLower, openMeasure } from './measure-students.ts';
+import { isLower, openMeasure, type Measured } from './measure-students.ts';
 import type { Prepared } from './prepare.ts';
 import { loadWeights, storedWeights, writeWeights } from './block-file.ts';
 import type { JobDescription, Store } from './store.ts';
@@ -28,7 +28,7 @@ export interface RefittedBlocks {
 }
 
 /**
- * Shares of the way from the library's weights to the refitted ones that are tried. Each slot makes up for all that the
+ * Shares of the way from the library's weights to the refitted ones that are tried, from the shortest on. Each slot makes up for all that the
  * slots before it changed, and together they go too far: part of the way measures better, most of all on other text
  * than the one fitted on (WiSE-FT, arXiv 2109.01903).
  */
@@ -105,7 +105,7 @@ const weightsFile = 'weights.safetensors';
 export interface RefitOutcome {
   /** Mean KL on the selection text. */
   readonly before: Interval;
-  /** At the share of the way that measured best. */
+  /** At the share of the way that was chosen. */
   readonly after: Interval;
   readonly share: number;
   readonly accepted: boolean;
@@ -130,13 +130,18 @@ export async function refitSolution(
     const tried = [];
     for (const share of shares) {
       const blocks = refitted(share);
-      const kl = await measure.kl({ choice, weights: blocks });
-      tried.push({ share, blocks, kl, after: meanInterval(kl) });
+      tried.push({ share, blocks, kl: await measure.kl({ choice, weights: blocks }) });
     }
-    const { share, blocks, kl, after } = tried.reduce((best, one) =>
-      one.after.value < best.after.value ? one : best,
-    );
-    const outcome = { before: meanInterval(before), after, share, accepted: isLower(kl, before) };
+    const mean = (kl: Measured): number => meanInterval(kl).value;
+    const best = tried.reduce((least, one) => (mean(one.kl) < mean(least.kl) ? one : least));
+    // The shortest way that measures no worse: what the selection text cannot tell apart, other text may.
+    const { share, blocks, kl } = tried.find((one) => !isLower(best.kl, one.kl))!;
+    const outcome = {
+      before: meanInterval(before),
+      after: meanInterval(kl),
+      share,
+      accepted: isLower(kl, before),
+    };
     return { blocks, outcome };
   } finally {
     await measure.close();
