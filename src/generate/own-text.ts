@@ -53,11 +53,12 @@ export async function ownText(
 
 /** A draw from softmax(logits) without its tail. */
 function drawn(logits: Float32Array, random: Random): number {
-  const most = logits[likeliest(logits)]!;
+  const best = likeliest(logits);
+  const most = logits[best]!;
   const least = most + Math.log(leastShare);
   let sum = 0;
   for (const logit of logits) if (logit >= least) sum += Math.exp(logit - most);
   let left = random.uniform() * sum;
   const found = logits.findIndex((logit) => logit >= least && (left -= Math.exp(logit - most)) < 0);
-  return found < 0 ? likeliest(logits) : found; // rounding left nothing
+  return found < 0 ? best : found; // rounding left nothing
 }

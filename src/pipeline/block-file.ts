@@ -17,11 +17,14 @@ export const writeWeights = (path: string, weights: Weights<Tensor<'float32'>>):
 
 /** Every weight, read. */
 export const loadWeights = (path: string): Promise<Weights<Tensor<'float32'>>> =>
-  withTensors(path, async ({ tensors }) => {
-    const loaded: Record<string, Tensor<'float32'>> = {};
-    for (const [name, tensor] of tensors) loaded[name] = await tensor.load();
-    return loaded;
-  });
+  withTensors(path, ({ tensors }) => loadStored(Object.fromEntries(tensors)));
+
+/** Weights that were unread, read one after the other. */
+export async function loadStored(stored: Weights<StoredTensor>): Promise<Weights<Tensor<'float32'>>> {
+  const loaded: Record<string, Tensor<'float32'>> = {};
+  for (const [name, tensor] of Object.entries(stored)) loaded[name] = await tensor.load();
+  return loaded;
+}
 
 /** Every weight, unread: the file is open only while something is read, as a student may have hundreds of blocks. */
 export const storedWeights = async (path: string): Promise<Weights<StoredTensor>> => {

@@ -37,45 +37,52 @@ export async function ownTextStage(
   const { contextLength } = teacher.checkpoint.architecture.stream;
   const tokens = Math.min(2 * window, contextLength);
   const tokenizer = await teacher.checkpoint.tokenizer();
-  const jobsOf = (purpose: Purpose): readonly JobDescription[] =>
-    Array.from({ length: Math.ceil(wanted[purpose]! / (batchSequences * tokens)) }, (_, batch) => ({
-      stage: 'own-text',
-      version,
-      inputs: {
-        teacher: teacher.checkpoint.identity,
-        sequences: batchSequences,
-        tokens,
-        seed: firstSeeds[purpose] + batch,
-        device: teacher.runtimeOptions.device,
-      },
-    }));
-  const jobs = (Object.keys(wanted) as Purpose[]).map((purpose) => ({ purpose, own: jobsOf(purpose) }));
-  const all = jobs.flatMap(({ own }) => own);
-  const found = await Promise.all(all.map(async (job) => ({ job, known: await store.find(job) })));
-  const missing = found.filter(({ known }) => known === undefined).map(({ job }) => job);
+  const job = (seed: number): JobDescription => ({
+    stage: 'own-text',
+    version,
+    inputs: {
+      teacher: teacher.checkpoint.identity,
+      sequences: batchSequences,
+      tokens,
+      seed,
+      device: teacher.runtimeOptions.device,
+    },
+  });
+  const texts = (Object.keys(wanted) as Purpose[]).map((purpose) => ({
+    purpose,
+    seeds: Array.from(
+      { length: Math.ceil(wanted[purpose]! / (batchSequences * tokens)) },
+      (_, batch) => firstSeeds[purpose] + batch,
+    ),
+  }));
+  const all = texts.flatMap(({ seeds }) => seeds);
+  const found = await Promise.all(all.map((seed) => store.find(job(seed))));
+  const missing = all.filter((_, index) => found[index] === undefined);
   if (missing.length > 0) {
     report({ kind: 'stage-started', stage, total: missing.length * tokens, unit: 'steps' });
     await withDecoder(teacher, tokens, async (decoder) => {
-      for (const [index, job] of missing.entries())
-        await store.run(job, async (folder) => {
-          const texts = await ownText(decoder, {
+      for (const [index, seed] of missing.entries())
+        await store.run(job(seed), async (folder) => {
+          const batch = await ownText(decoder, {
             count: batchSequences,
             tokens,
             vocabularySize: tokenizer.vocabularySize,
-            seed: (job.inputs as { readonly seed: number }).seed,
+            seed,
             onToken: (done) => report({ kind: 'advanced', stage, done: index * tokens + done }),
           });
-          await writeFile(join(folder, file), texts.map((ids) => tokenizer.decode(ids)).join(textBreak));
+          await writeFile(join(folder, file), batch.map((ids) => tokenizer.decode(ids)).join(textBreak));
         });
     });
     report({ kind: 'stage-finished', stage });
   }
-  const textOf = async (own: readonly JobDescription[]): Promise<string> => {
-    const batches = own.map(async (job) => readFile(join((await store.find(job))!.folder, file), 'utf8'));
+  const textOf = async (seeds: readonly number[]): Promise<string> => {
+    const batches = seeds.map(async (seed) =>
+      readFile(join((await store.find(job(seed)))!.folder, file), 'utf8'),
+    );
     return (await Promise.all(batches)).join(textBreak);
   };
   return Object.fromEntries(
-    await Promise.all(jobs.map(async ({ purpose, own }) => [purpose, await textOf(own)] as const)),
+    await Promise.all(texts.map(async ({ purpose, seeds }) => [purpose, await textOf(seeds)] as const)),
   );
 }
 

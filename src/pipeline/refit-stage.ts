@@ -1,6 +1,6 @@
 /** The refit of a student as a stage: one stored job per slot, each resting on those before it. */
 import { join } from 'node:path';
-import { blockOf, sameBlock, type Weights } from '../blocks/index.ts';
+import { blockOf, type Weights } from '../blocks/index.ts';
 import { defaultRefitOptions, refitStudent, type RefitOptions } from '../library/index.ts';
 import type { Choice } from '../search/index.ts';
 import type { StoredTensor, Tensor } from '../tensor/index.ts';
@@ -10,9 +10,9 @@ import type { ReportProgress } from '../util/progress.ts';
 import { between } from './interpolation.ts';
 import { isLower, openMeasure, type Measured } from './measure-students.ts';
 import type { Prepared } from './prepare.ts';
-import { loadWeights, storedWeights, writeWeights } from './block-file.ts';
+import { loadStored, loadWeights, storedWeights, writeWeights } from './block-file.ts';
 import type { JobDescription, Store } from './store.ts';
-import { withCandidate, type StudentStageInput } from './student-stage.ts';
+import { storedBlock, withCandidate, type StudentStageInput } from './student-stage.ts';
 import type { RunTexts } from './texts.ts';
 
 /** Raised when the same student comes out otherwise. */
@@ -28,9 +28,9 @@ export interface RefittedBlocks {
 }
 
 /**
- * Shares of the way from the library's weights to the refitted ones that are tried, from the shortest on. Each slot makes up for all that the
- * slots before it changed, and together they go too far: part of the way measures better, most of all on other text
- * than the one fitted on (WiSE-FT, arXiv 2109.01903).
+ * Shares of the way from the library's weights to the refitted ones that are tried, from the shortest on. Each slot makes
+ * up for all that the slots before it changed, and together they go too far: part of the way measures better, most of
+ * all on other text than the one fitted on (WiSE-FT, arXiv 2109.01903).
  */
 const shares = [0.25, 0.5, 0.75, 1];
 
@@ -79,23 +79,13 @@ async function refitStage(
         });
     });
   }
-  const start = async (slot: number): Promise<Weights<StoredTensor>> => {
-    const config = alternatives[slot]![choice[slot]!]!;
-    const { checkpoint } = teacher;
-    const isOwn = sameBlock(config, checkpoint.architecture.slots[slot]!.block);
-    return isOwn ? checkpoint.slot(slot) : library.stored(slot, config);
-  };
   return (share) => {
     const stored = async (slot: number): Promise<Weights<StoredTensor>> =>
-      between(await start(slot), await storedWeights(await pathOf(slot)), share);
+      between(await storedBlock(input, choice, slot), await storedWeights(await pathOf(slot)), share);
     return {
       key: hashOf({ version, ...common, ...(share < 1 && { share }) }),
       stored,
-      async weights(slot) {
-        const weights: Record<string, Tensor<'float32'>> = {};
-        for (const [name, tensor] of Object.entries(await stored(slot))) weights[name] = await tensor.load();
-        return weights;
-      },
+      weights: async (slot) => loadStored(await stored(slot)),
     };
   };
 }

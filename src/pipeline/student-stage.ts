@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { blockOf, sameBlock } from '../blocks/index.ts';
+import { blockOf, sameBlock, type Weights } from '../blocks/index.ts';
 import {
   evaluate,
   predictText,
@@ -19,6 +19,7 @@ import {
 } from '../execution/index.ts';
 import { paperInitialisation, type BlockWeights } from '../library/index.ts';
 import { saveStudent, type BlockConfig } from '../model/index.ts';
+import type { StoredTensor } from '../tensor/index.ts';
 import { hashOf } from '../util/hash.ts';
 import { checkAgainst } from '../util/json.ts';
 import type { ReportProgress } from '../util/progress.ts';
@@ -101,6 +102,18 @@ export async function studentStage(
   return evaluated;
 }
 
+/** Weights of a student's block before any refit, unread: the teacher's own or the library's. */
+export async function storedBlock(
+  { teacher, alternatives, library }: Pick<StudentStageInput, 'teacher' | 'alternatives' | 'library'>,
+  choice: readonly number[],
+  slot: number,
+): Promise<Weights<StoredTensor>> {
+  const { checkpoint } = teacher;
+  const config = alternatives[slot]![choice[slot]!]!;
+  const isOwn = sameBlock(config, checkpoint.architecture.slots[slot]!.block);
+  return isOwn ? checkpoint.slot(slot) : library.stored(slot, config);
+}
+
 /** Writes the weights of a candidate as a folder of its own, holding one tensor at a time. */
 export async function saveCandidate(
   { teacher, alternatives, library }: StudentStageInput,
@@ -116,7 +129,7 @@ export async function saveCandidate(
   const weights = await Promise.all(
     architecture.slots.map(async ({ block }, index) => {
       if (source !== 'library' && blockOf(block).output !== undefined) return source.stored(index);
-      return sameBlock(block, slots[index]!.block) ? checkpoint.slot(index) : library.stored(index, block);
+      return storedBlock({ teacher, alternatives, library }, choice, index);
     }),
   );
   const tokenizer = await checkpoint.tokenizer();

@@ -1,31 +1,19 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { checkpointSource } from '../../src/execution/index.ts';
-import { endTokensOf, generate, openDecoder, type Decoder } from '../../src/generate/index.ts';
-import { createTokenizer, openModel, type Checkpoint } from '../../src/model/index.ts';
-import { openRuntime, type Runtime } from '../../src/runtime/index.ts';
+import { expect, test } from 'vitest';
+import { endTokensOf, generate } from '../../src/generate/index.ts';
+import { createTokenizer } from '../../src/model/index.ts';
 import { bosId, byteVocabulary, tokenizerJson } from '../model/tiny-tokenizer.ts';
+import { bundledDecoder } from './bundled-decoder.ts';
 
-let runtime: Runtime;
-let checkpoint: Checkpoint;
-let decoder: Decoder;
-beforeAll(async () => {
-  runtime = await openRuntime({ device: 'cpu', threads: 1 });
-  checkpoint = await openModel('models/moby-2m');
-  decoder = await openDecoder(checkpointSource(checkpoint), runtime);
-});
-afterAll(async () => {
-  expect(runtime.residents).toBe(0);
-  await runtime.close();
-  await checkpoint.close();
-});
+const bundled = bundledDecoder();
 
 const greedy = { temperature: 0, topP: 1, seed: 0, endTokens: [], onToken: () => {} };
-const prompt = async (): Promise<Int32Array> => (await checkpoint.tokenizer()).encode('Call me Ishmael.');
+const prompt = async (): Promise<Int32Array> =>
+  (await bundled.checkpoint.tokenizer()).encode('Call me Ishmael.');
 
 test('tokens are told one by one; the phases say what was run', async () => {
   const told: number[] = [];
   const given = await prompt();
-  const made = await generate(decoder, given, {
+  const made = await generate(bundled.decoder, given, {
     ...greedy,
     maxTokens: 7,
     onToken: (token) => told.push(token),
@@ -39,24 +27,24 @@ test('tokens are told one by one; the phases say what was run', async () => {
   expect(made.tokens).toHaveLength(7);
   expect(made.decode.tokensPerSecond! * made.decode.milliseconds).toBeCloseTo(6000, 6);
   // One token alone is read off the prompt.
-  const one = await generate(decoder, given, { ...greedy, maxTokens: 1 });
+  const one = await generate(bundled.decoder, given, { ...greedy, maxTokens: 1 });
   expect(one.decode).toMatchObject({ tokens: 0 });
   expect(one.tokens).toEqual(told.slice(0, 1));
 });
 
 test('an end token ends the text and is no part of it', async () => {
   const given = await prompt();
-  const { tokens } = await generate(decoder, given, { ...greedy, maxTokens: 12 });
+  const { tokens } = await generate(bundled.decoder, given, { ...greedy, maxTokens: 12 });
   const end = tokens[5]!;
-  const cut = await generate(decoder, given, { ...greedy, maxTokens: 12, endTokens: [end] });
+  const cut = await generate(bundled.decoder, given, { ...greedy, maxTokens: 12, endTokens: [end] });
   expect(cut.stop).toBe('end-token');
   expect(cut.tokens).toEqual(tokens.slice(0, tokens.indexOf(end)));
 });
 
 test('the context is filled to its last token; an abort ends between two tokens', async () => {
-  const { contextLength } = checkpoint.architecture.stream;
+  const { contextLength } = bundled.checkpoint.architecture.stream;
   const long = Array.from({ length: contextLength - 4 }, (_, i) => (i * 31) % 1000);
-  const made = await generate(decoder, long, { ...greedy, maxTokens: 100 });
+  const made = await generate(bundled.decoder, long, { ...greedy, maxTokens: 100 });
   expect(made.stop).toBe('context-full');
   expect(made.tokens).toHaveLength(4);
 
@@ -65,7 +53,7 @@ test('the context is filled to its last token; an abort ends between two tokens'
   const onToken = (): void => {
     if (++count === 3) control.abort();
   };
-  const interrupted = await generate(decoder, await prompt(), {
+  const interrupted = await generate(bundled.decoder, await prompt(), {
     ...greedy,
     maxTokens: 100,
     signal: control.signal,
@@ -76,10 +64,10 @@ test('the context is filled to its last token; an abort ends between two tokens'
 });
 
 test('a prompt that is empty or leaves no room is refused', async () => {
-  const { contextLength } = checkpoint.architecture.stream;
+  const { contextLength } = bundled.checkpoint.architecture.stream;
   for (const length of [0, contextLength, contextLength + 1])
     await expect(
-      generate(decoder, new Int32Array(length), { ...greedy, maxTokens: 1 }),
+      generate(bundled.decoder, new Int32Array(length), { ...greedy, maxTokens: 1 }),
     ).rejects.toMatchObject({ code: 'text-invalid', context: { at: '--prompt' } });
 });
 

@@ -1,41 +1,27 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { checkpointSource } from '../../src/execution/index.ts';
-import { openDecoder, openSequences, ownText, type Decoder } from '../../src/generate/index.ts';
-import { openModel, type Checkpoint } from '../../src/model/index.ts';
-import { openRuntime, type Runtime } from '../../src/runtime/index.ts';
+import { expect, test } from 'vitest';
+import { openSequences, ownText } from '../../src/generate/index.ts';
+import { bundledDecoder } from './bundled-decoder.ts';
 
-let runtime: Runtime;
-let checkpoint: Checkpoint;
-let decoder: Decoder;
-beforeAll(async () => {
-  runtime = await openRuntime({ device: 'cpu', threads: 1 });
-  checkpoint = await openModel('models/moby-2m');
-  decoder = await openDecoder(checkpointSource(checkpoint), runtime);
-});
-afterAll(async () => {
-  expect(runtime.residents).toBe(0);
-  await runtime.close();
-  await checkpoint.close();
-});
+const bundled = bundledDecoder();
 
 const most = 24;
 const options = () => ({
   count: 5,
   tokens: most,
-  vocabularySize: checkpoint.architecture.stream.vocabularySize,
+  vocabularySize: bundled.checkpoint.architecture.stream.vocabularySize,
   seed: 3,
 });
 
 test('equal seeds give equal texts, other seeds others', async () => {
-  const texts = await ownText(decoder, options());
+  const texts = await ownText(bundled.decoder, options());
   expect(texts.map(({ length }) => length)).toEqual([most, most, most, most, most]);
-  expect(await ownText(decoder, options())).toEqual(texts);
-  expect(await ownText(decoder, { ...options(), seed: 4 })).not.toEqual(texts);
+  expect(await ownText(bundled.decoder, options())).toEqual(texts);
+  expect(await ownText(bundled.decoder, { ...options(), seed: 4 })).not.toEqual(texts);
 });
 
 test('every token is among those that the model, asked alone, takes for likely', async () => {
-  for (const text of await ownText(decoder, options())) {
-    const alone = await openSequences(decoder, most);
+  for (const text of await ownText(bundled.decoder, options())) {
+    const alone = await openSequences(bundled.decoder, most);
     for (let end = 1; end < most; end++) {
       const logits = await alone.append([text[end - 1]!]);
       // 2 % of the likeliest, and room for rounding
@@ -48,9 +34,9 @@ test('every token is among those that the model, asked alone, takes for likely',
 test('tokens come as often as the model says', async () => {
   const count = 400;
   // A vocabulary of which only one token can start a sequence.
-  const texts = await ownText(decoder, { ...options(), count, tokens: 2, vocabularySize: 1 });
+  const texts = await ownText(bundled.decoder, { ...options(), count, tokens: 2, vocabularySize: 1 });
   expect(texts.every((text) => text[0] === 0)).toBe(true);
-  const alone = await openSequences(decoder, 2);
+  const alone = await openSequences(bundled.decoder, 2);
   const logits = Array.from(await alone.append([0]));
   await alone.close();
   const top = Math.max(...logits);
