@@ -6,8 +6,9 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { terminalProgress } from '../src/cli/terminal-progress.ts';
-import { closedFormOptions, defaultLibraryOptions, type LibraryOptions } from '../src/library/index.ts';
+import { closedFormOptions, type Ranking } from '../src/library/index.ts';
 import { openStore, searchRun, type ScoreMethod } from '../src/pipeline/index.ts';
+import { studentStage } from '../src/pipeline/student-stage.ts';
 import { writeFileAtomically } from '../src/util/atomic-file.ts';
 import { machine } from './machine.ts';
 import { klOf, markdownTable, openSmolLM2, prepareSmolLM2, requestFor, shown } from './smollm2-run.ts';
@@ -15,43 +16,41 @@ import { klOf, markdownTable, openSmolLM2, prepareSmolLM2, requestFor, shown } f
 interface Variant {
   readonly name: string;
   readonly space: string;
-  readonly library: LibraryOptions;
+  readonly ranking: Ranking;
   readonly calibrationTokens: number;
   readonly scores: ScoreMethod;
-  /** Rounds of search in context; 0 is the law alone. */
+  /** Rounds of search in context; 0 is the law alone; absent: the sum of scores decides. */
   readonly rounds?: number;
-  /** Gradient steps after the refit; no refit if absent. */
-  readonly refit?: number;
+  /** Minutes of gradient BLD. */
+  readonly training?: number;
+  readonly refit?: boolean;
+  /** Whether the same architecture is evaluated as the paper initialises it. */
+  readonly paper?: boolean;
 }
 
-const coarse = { space: 'smollm2-135m', calibrationTokens: 65_536, scores: 'hybrid' } as const;
+const coarse = {
+  space: 'smollm2-135m',
+  ranking: 'elimination',
+  calibrationTokens: 65_536,
+  scores: 'hybrid',
+} as const;
 const fine = { ...coarse, space: 'smollm2-135m-fine' } as const;
 
 const variants: readonly Variant[] = [
-  {
-    ...coarse,
-    name: 'contribution, 16 k tokens',
-    library: { ...closedFormOptions, ranking: 'contribution' },
-    calibrationTokens: 16_384,
-  },
-  { ...coarse, name: 'elimination, 16 k tokens', library: closedFormOptions, calibrationTokens: 16_384 },
-  { ...coarse, name: 'elimination, 65 k tokens', library: closedFormOptions },
-  { ...coarse, name: 'coarse, one-pass', library: closedFormOptions, scores: 'one-pass' },
-  { ...coarse, name: 'coarse, replace-one', library: closedFormOptions, scores: 'replace-one' },
-  { ...coarse, name: 'coarse, gradient BLD', library: defaultLibraryOptions },
-  { ...fine, name: 'fine, one-pass', library: closedFormOptions, scores: 'one-pass' },
-  { ...fine, name: 'fine, hybrid', library: closedFormOptions },
-  { ...fine, name: 'fine, law', library: closedFormOptions, rounds: 0 },
-  { ...fine, name: 'fine, law, rounds', library: closedFormOptions, rounds: 2 },
-  { ...fine, name: 'fine, law, rounds, refit', library: closedFormOptions, rounds: 2, refit: 0 },
-  {
-    ...fine,
-    name: 'fine, law, rounds, refit, 32 gradient steps',
-    library: closedFormOptions,
-    rounds: 2,
-    refit: 32,
-  },
-  { ...coarse, name: 'coarse, law, rounds, refit', library: closedFormOptions, rounds: 2, refit: 0 },
+  { ...coarse, name: 'contribution, 16 k tokens', ranking: 'contribution', calibrationTokens: 16_384 },
+  { ...coarse, name: 'elimination, 16 k tokens', calibrationTokens: 16_384 },
+  { ...coarse, name: 'coarse, one-pass', scores: 'one-pass' },
+  { ...coarse, name: 'coarse, replace-one', scores: 'replace-one' },
+  { ...coarse, name: 'coarse, hybrid', paper: true },
+  { ...coarse, name: 'coarse, hybrid, law, rounds', rounds: 2 },
+  { ...coarse, name: 'coarse, hybrid, law, rounds, refit', rounds: 2, refit: true },
+  { ...fine, name: 'fine, one-pass', scores: 'one-pass' },
+  { ...fine, name: 'fine, hybrid', paper: true },
+  { ...fine, name: 'fine, hybrid, law', rounds: 0 },
+  { ...fine, name: 'fine, hybrid, law, rounds', rounds: 2, paper: true },
+  { ...fine, name: 'fine, hybrid, law, rounds, refit', rounds: 2, refit: true },
+  { ...fine, name: 'fine, hybrid, law, rounds, training', rounds: 2, training: 8 },
+  { ...fine, name: 'fine, hybrid, law, rounds, training, refit', rounds: 2, training: 8, refit: true },
 ];
 
 const [storePath = '.puzzle/store', ...names] = process.argv.slice(2);
@@ -61,36 +60,55 @@ const { report } = terminalProgress(process.stderr, { quiet: false });
 const rows: string[][] = [];
 const results: unknown[] = [];
 try {
-  for (const { name, space, library, calibrationTokens, scores, rounds, refit } of variants) {
+  for (const {
+    name,
+    space,
+    ranking,
+    calibrationTokens,
+    scores,
+    rounds,
+    training,
+    refit,
+    paper,
+  } of variants) {
     if (names.length > 0 && !names.includes(name)) continue;
     const started = performance.now();
+    const library = { ...closedFormOptions, ranking };
     const prepared = await prepareSmolLM2(teacher, space, library, store, report, calibrationTokens);
-    const { context: _, refit: __, ...request } = await requestFor(0.75);
+    const { context: _, ...request } = await requestFor(0.75);
     const outcome = await searchRun(
       prepared,
       {
         ...request,
         scores,
-        compare: true,
         ...(rounds !== undefined && { context: { rounds } }),
-        ...(refit !== undefined && { refit: { trainSteps: refit } }),
+        ...(training !== undefined && { training: { unit: 'seconds', amount: 60 * training } }),
+        refit: refit === true,
       },
       store,
       report,
     );
     const seconds = (performance.now() - started) / 1000;
-    const { evaluations } = outcome.students[0]!;
-    const paper = outcome.students.find(({ weights }) => weights === 'paper')!.evaluations;
+    const { choice, evaluations } = outcome.students[0]!;
+    const students = {
+      ...prepared,
+      library: outcome.library,
+      texts: prepared.texts.evaluation,
+      device: prepared.options.device,
+    };
+    const initial = { name: "paper's initialisation", choice, weights: 'paper' } as const;
+    const asPaper = paper && (await studentStage(students, [initial], store, report))[0]!.evaluations;
     rows.push([
       name,
       shown(klOf(evaluations, 'compared')),
       shown(klOf(evaluations, 'further')),
-      shown(klOf(paper, 'further')),
+      asPaper ? shown(klOf(asPaper, 'further')) : '-',
       outcome.scoring.sumOfScores.toFixed(3),
       `${outcome.scoring.measured} of ${outcome.scoring.blocks}`,
       seconds.toFixed(0),
     ]);
-    results.push({ name, scoring: outcome.scoring, evaluations, paper, seconds });
+    const { scoring, refit: refitted, training: trained } = outcome;
+    results.push({ name, scoring, training: trained, refit: refitted, evaluations, paper: asPaper, seconds });
     await write();
   }
 } finally {

@@ -5,6 +5,7 @@ import type { LibraryOptions } from '../src/library/index.ts';
 import {
   openHardware,
   openTeacher,
+  outline,
   prepare,
   type Prepared,
   type Store,
@@ -59,7 +60,11 @@ export async function prepareSmolLM2(
     selectionTokens: 6144,
     evaluationTokens: 256 * (comparedWindows + furtherWindows),
   };
-  const prepared = await prepare(teacher, { space, device: 'cpu', library, texts }, store, report);
+  const prepared = await prepare(
+    await outline(teacher, { space, device: 'cpu', library, texts }),
+    store,
+    report,
+  );
   const { evaluation } = prepared.texts;
   return {
     ...prepared,
@@ -82,7 +87,7 @@ export const requestFor = async (factor: number) =>
     metric: 'kl',
     scores: 'hybrid',
     context: { rounds: 2 },
-    refit: { trainSteps: 0 },
+    refit: true,
     seed: 0,
     compare: false,
     solve: {},

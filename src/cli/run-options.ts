@@ -5,7 +5,9 @@ import {
   bundledTeacher,
   openStore,
   openTeacher,
+  outline,
   prepare,
+  type Outline,
   type Prepared,
   type Store,
   type WeightedText,
@@ -73,11 +75,15 @@ export interface RunArguments {
   readonly store: string;
 }
 
-/** Opens what a run needs, runs `body`, closes everything whatever happens. */
+/**
+ * Opens what a run needs, runs `body`, closes everything whatever happens.
+ * @param check throws what speaks against the run, before anything is computed
+ */
 export async function withPreparedRun<T>(
   args: RunArguments,
   report: ReportProgress,
   body: (prepared: Prepared, store: Store) => Promise<T>,
+  check: (outline: Outline) => Promise<unknown> = async () => {},
 ): Promise<T> {
   const threads =
     args.threads === undefined ? {} : { threads: wholeNumber(args.threads, 'threads', 1, 1024) };
@@ -105,7 +111,9 @@ export async function withPreparedRun<T>(
       },
       library: libraryOptions(args),
     };
-    return await body(await prepare(teacher, options, store, report), store);
+    const outlined = await outline(teacher, options);
+    await check(outlined);
+    return await body(await prepare(outlined, store, report), store);
   } finally {
     await teacher.close();
   }

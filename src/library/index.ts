@@ -14,4 +14,5 @@ export { rankings, type Ranking } from './narrowing.ts';
 export type { TokenWeights } from './statistics.ts';
 export type { DistilOptions } from './distil.ts';
 export { defaultRefitOptions, refitStudent, type RefitOptions } from './refit.ts';
+export { trainBlocks, type BlockTraining, type TrainedBlock } from './train-blocks.ts';
 export { sensitivities, type SlotSensitivity } from './sensitivity.ts';

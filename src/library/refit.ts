@@ -11,9 +11,9 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { PuzzleError } from '../util/errors.ts';
 import { silent, type ReportProgress } from '../util/progress.ts';
 import { toMatrix, toTensor } from './closed-form.ts';
-import { copies, distil, downloadBlock, type DistilOptions } from './distil.ts';
+import { copies, downloadBlock } from './distil.ts';
 import type { Moments } from './least-squares.ts';
-import { moments, normalisedMse, weightedEnergy } from './statistics.ts';
+import { moments } from './statistics.ts';
 import {
   embedWindows,
   residentsOf,
@@ -28,25 +28,10 @@ export interface RefitOptions {
   readonly pull: number;
   /** Tokens that run through a block together. */
   readonly chunkTokens: number;
-  /** Then all weights of the block are trained on the same target; 0 steps leave it at the output matrix. */
-  readonly train: DistilOptions;
 }
 
 /** Weaker pulls fit the calibration text and lose on other text (.01 measured worse than .1). */
-export const defaultRefitOptions: RefitOptions = {
-  pull: 0.1,
-  chunkTokens: 4096,
-  train: {
-    steps: 0,
-    stepTokens: 1024,
-    learningRate: 1e-4,
-    weightDecay: 0,
-    warmupSteps: 4,
-    validations: 2,
-    seed: 0,
-    tokenWeights: 'stream',
-  },
-};
+export const defaultRefitOptions: RefitOptions = { pull: 0.1, chunkTokens: 4096 };
 
 export interface RefitJob {
   readonly teacher: Execution;
@@ -54,8 +39,6 @@ export interface RefitJob {
   readonly student: Execution;
   /** Text that blocks may be fitted on. */
   readonly text: TokenWindows;
-  /** Decides, slot by slot, whether training helped. */
-  readonly validation: TokenWindows;
   readonly options: RefitOptions;
   /** The weights of a slot that was refitted before; a run that was stopped goes on after it. */
   readonly known?: (slot: number) => Promise<Weights<Tensor<'float32'>> | undefined>;
@@ -67,7 +50,7 @@ export interface RefittedSlot {
   readonly weights: Weights<Tensor<'float32'>>;
 }
 
-/** A text on its way through teacher and student. */
+/** The text on its way through teacher and student. */
 interface Way {
   readonly wanted: readonly StreamState[];
   readonly own: readonly StreamState[];
@@ -75,78 +58,47 @@ interface Way {
 
 /** Yields, slot by slot, the weights of every block that has an output matrix; whoever uploads them uploads a copy. */
 export async function* refitStudent(job: RefitJob): AsyncGenerator<RefittedSlot, void, void> {
-  const { teacher, student, options, report = silent } = job;
-  const { runtime } = teacher;
+  const { teacher, student, text, options, report = silent } = job;
   const stage = 'refit';
   report({ kind: 'stage-started', stage, total: student.blocks.length, unit: 'slots' });
-  const texts = options.train.steps > 0 ? [job.text, job.validation] : [job.text];
-  let ways: readonly Way[] = [];
+  let wanted: readonly StreamState[] = [];
+  let own: readonly StreamState[] = [];
   try {
-    for (const text of texts)
-      ways = [
-        ...ways,
-        {
-          wanted: await embedWindows(teacher, text, options.chunkTokens),
-          own: await embedWindows(student, text, options.chunkTokens),
-        },
-      ];
+    wanted = await embedWindows(teacher, text, options.chunkTokens);
+    own = await embedWindows(student, text, options.chunkTokens);
     for (const [slot, block] of student.blocks.entries()) {
-      ways = await Promise.all(
-        ways.map(async ({ wanted, own }) => ({
-          wanted: await skip(teacher, teacher.blocks[slot]!, wanted),
-          own,
-        })),
-      );
+      wanted = await skip(teacher, teacher.blocks[slot]!, wanted);
       if (blockOf(block.config).output === undefined) continue;
       const known = await job.known?.(slot);
-      const weights = known ?? (await refitBlock(job, block, ways));
+      const weights = known ?? (await refitBlock(student, block, { wanted, own }, options));
       if (known === undefined) yield { slot, weights };
       const placed = await placeBlock(student, block.config, copies(weights));
-      ways = await Promise.all(
-        ways.map(async ({ wanted, own }) => ({ wanted, own: await skip(student, placed, own) })),
-      );
+      own = await skip(student, placed, own);
       await releaseBlock(student, placed);
       report({ kind: 'advanced', stage, done: slot + 1 });
     }
     report({ kind: 'stage-finished', stage });
   } finally {
-    const states = ways.flatMap(({ wanted, own }) => [...wanted, ...own]);
-    await runtime.release(...states.flatMap(residentsOf));
+    await teacher.runtime.release(...[...wanted, ...own].flatMap(residentsOf));
   }
 }
 
-/** The output matrix in closed form, then all weights by gradient where that is asked for and helps. */
+/** The block with its output matrix in closed form. */
 async function refitBlock(
-  { student, options: { pull, train } }: RefitJob,
+  student: Execution,
   block: PlacedBlock,
-  ways: readonly Way[],
+  way: Way,
+  { pull }: RefitOptions,
 ): Promise<Weights<Tensor<'float32'>>> {
   const output = blockOf(block.config).output!;
-  const targets: (readonly StreamChunk[])[] = [];
+  const chunks = await targetsOf(student, way);
   try {
-    for (const way of ways) targets.push(await targetsOf(student, way));
-    const calibration = targets[0]!;
-    const validation = targets[1];
-    const tokens = calibration.reduce((sum, chunk) => sum + rowsOf(chunk), 0);
+    const tokens = chunks.reduce((sum, chunk) => sum + rowsOf(chunk), 0);
     const current = await downloadBlock(student, block);
-    const sums = await moments(student, block, { chunks: calibration, tokens }, 'stream');
-    const refitted = {
-      ...current,
-      [output]: toTensor(pulledLeastSquares(sums, toMatrix(current[output]!), pull)),
-    };
-    if (validation === undefined) return refitted;
-    const { tokenWeights = 'none' } = train;
-    const energy = (chunks: readonly StreamChunk[]): Promise<number> =>
-      weightedEnergy(student, block, chunks, tokenWeights);
-    const judge = { chunks: validation, energy: await energy(validation) };
-    const pass = { chunks: calibration, tokens, energy: await energy(calibration) };
-    const placed = await placeBlock(student, block.config, copies(refitted));
-    const loss = await normalisedMse(student, placed, judge, tokenWeights);
-    await releaseBlock(student, placed);
-    const trained = await distil(student, block.config, refitted, loss, pass, judge, train);
-    return trained?.weights ?? refitted;
+    const sums = await moments(student, block, { chunks, tokens }, 'stream');
+    return { ...current, [output]: toTensor(pulledLeastSquares(sums, toMatrix(current[output]!), pull)) };
   } finally {
-    await student.runtime.release(...targets.flat().map(({ delta }) => delta));
+    await student.runtime.release(...chunks.map(({ delta }) => delta));
   }
 }
 

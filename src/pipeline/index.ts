@@ -2,10 +2,11 @@
 export { openStore, type Store } from './store.ts';
 export { bundledTeacher } from '../model/index.ts';
 export { openTeacher, type Teacher } from './teacher.ts';
-export { prepare, type Prepared } from './prepare.ts';
+export { outline, prepare, type Outline, type Prepared } from './prepare.ts';
 export { score, scoreMethods, type ScoreMethod } from './scoring.ts';
-export { distil, searchRun, type SearchOutcome } from './search-run.ts';
+export { distil, requireFeasible, searchRun, type SearchOutcome, type SearchRequest } from './search-run.ts';
 export { damageMetrics } from './damages.ts';
+export type { TrainingBudget } from './training-plan.ts';
 export type { TrainedLibrary } from './library-stage.ts';
 export { runDocument, runName, writeRunFolder, type RunRecord } from './run-folder.ts';
 export { studentLine } from './report.ts';

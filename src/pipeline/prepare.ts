@@ -15,28 +15,27 @@ export interface PreparedOptions {
   readonly device: string;
 }
 
-/** What the stages that train and score need. */
-export interface Prepared {
+/** What costs are known from: nothing has been computed yet. */
+export interface Outline {
   readonly teacher: Teacher;
   readonly space: SearchSpace;
   /** Per slot; the teacher's own block is among them. */
   readonly alternatives: readonly (readonly BlockConfig[])[];
   /** Position of the teacher's own block, per slot. */
   readonly teacherChoice: readonly number[];
-  readonly texts: RunTexts;
   readonly options: PreparedOptions;
 }
 
-/**
- * Reads the space and the texts, and samples the teacher's own where asked for. Throws what they throw: otherwise
- * nothing has been computed yet.
- */
-export async function prepare(
+/** What the stages that train and score need. */
+export interface Prepared extends Outline {
+  readonly texts: RunTexts;
+}
+
+/** Reads the space. Throws what it throws. */
+export async function outline(
   teacher: Teacher,
   { library, ...options }: Omit<PreparedOptions, 'library'> & { readonly library?: Partial<LibraryOptions> },
-  store: Store,
-  report: ReportProgress,
-): Promise<Prepared> {
+): Promise<Outline> {
   const { architecture } = teacher.checkpoint;
   const space = await loadSpace(options.space);
   const alternatives = alternativesOf(space, architecture).map((configs, slot) => {
@@ -44,8 +43,6 @@ export async function prepare(
     // Budgets and damages refer to the teacher's block, so it is there even where a space leaves it out.
     return configs.some((config) => sameBlock(config, own)) ? configs : [own, ...configs];
   });
-  const { window } = options.texts;
-  const own = await ownTextStage({ teacher, window }, ownTokens(options.texts), store, report);
   return {
     teacher,
     space,
@@ -53,11 +50,20 @@ export async function prepare(
     teacherChoice: alternatives.map((configs, slot) =>
       configs.findIndex((config) => sameBlock(config, architecture.slots[slot]!.block)),
     ),
-    texts: await loadTexts(options.texts, await teacher.checkpoint.tokenizer(), own),
     // A fine space keeps its closed forms unless told otherwise.
     options: {
       ...options,
       library: { ...(space.distil ? defaultLibraryOptions : closedFormOptions), ...library },
     },
   };
+}
+
+/** Reads the texts, and samples the teacher's own where asked for. Throws what they throw. */
+export async function prepare(from: Outline, store: Store, report: ReportProgress): Promise<Prepared> {
+  const { teacher, options } = from;
+  const { window } = options.texts;
+  const texts = await loadTexts(options.texts, await teacher.checkpoint.tokenizer(), () =>
+    ownTextStage({ teacher, window }, ownTokens(options.texts), store, report),
+  );
+  return { ...from, texts };
 }

@@ -2,8 +2,7 @@
 import { join } from 'node:path';
 import { blockOf, type Weights } from '../blocks/index.ts';
 import { defaultRefitOptions, refitStudent, type RefitOptions } from '../library/index.ts';
-import type { Choice } from '../search/index.ts';
-import type { StoredTensor, Tensor } from '../tensor/index.ts';
+import type { StoredTensor } from '../tensor/index.ts';
 import { hashOf, type Json } from '../util/hash.ts';
 import { meanInterval, type Interval } from '../util/interval.ts';
 import type { ReportProgress } from '../util/progress.ts';
@@ -12,20 +11,17 @@ import { isLower, openMeasure, type Measured } from './measure-students.ts';
 import type { Prepared } from './prepare.ts';
 import { loadStored, loadWeights, storedWeights, writeWeights } from './block-file.ts';
 import type { JobDescription, Store } from './store.ts';
-import { storedBlock, withCandidate, type StudentStageInput } from './student-stage.ts';
-import type { RunTexts } from './texts.ts';
+import {
+  storedBlock,
+  withCandidate,
+  type Student,
+  type StudentBlocks,
+  type StudentStageInput,
+} from './student-stage.ts';
+import type { RunText } from './texts.ts';
 
 /** Raised when the same student comes out otherwise. */
-const version = 1;
-
-/** Every block of a student that has weights, the teacher's own among them, with its output matrix refitted. */
-export interface RefittedBlocks {
-  /** Identifies the student. */
-  readonly key: string;
-  weights(slot: number): Promise<Weights<Tensor<'float32'>>>;
-  /** Unread. */
-  stored(slot: number): Promise<Weights<StoredTensor>>;
-}
+const version = 2;
 
 /**
  * Shares of the way from the library's weights to the refitted ones that are tried, from the shortest on. Each slot makes
@@ -37,19 +33,20 @@ const shares = [0.25, 0.5, 0.75, 1];
 /** Refits whatever slots the store lacks. @returns the student at any share of the way */
 async function refitStage(
   input: StudentStageInput,
-  choice: Choice,
-  { refit: text, validation }: Pick<RunTexts, 'refit' | 'validation'>,
+  student: Student,
+  text: RunText,
   options: RefitOptions,
   store: Store,
   report: ReportProgress,
-): Promise<(share: number) => RefittedBlocks> {
+): Promise<(share: number) => StudentBlocks> {
   const { teacher, alternatives, library, device } = input;
+  const { choice, weights: base } = student;
   const blocks = hashOf(choice.map((position, slot) => library.keys[slot]![position]!));
   const common = {
     teacher: teacher.checkpoint.identity,
     text: text.hash,
-    ...(options.train.steps > 0 && { validation: validation.hash }),
     blocks,
+    ...(base !== 'library' && { weights: base.key }),
     options: options as unknown as Json,
     device,
   };
@@ -62,12 +59,11 @@ async function refitStage(
   const found = await Promise.all(open.map((slot) => store.find(job(slot))));
   if (found.some((finished) => finished === undefined)) {
     const execution = await teacher.execution();
-    await withCandidate(input, { choice, weights: 'library' }, async (student) => {
+    await withCandidate(input, student, async (placed) => {
       const slots = refitStudent({
         teacher: execution,
-        student,
+        student: placed,
         text,
-        validation,
         options,
         known: async (slot) =>
           (await store.find(job(slot))) === undefined ? undefined : loadWeights(await pathOf(slot)),
@@ -81,7 +77,7 @@ async function refitStage(
   }
   return (share) => {
     const stored = async (slot: number): Promise<Weights<StoredTensor>> =>
-      between(await storedBlock(input, choice, slot), await storedWeights(await pathOf(slot)), share);
+      between(await storedBlock(input, student, slot), await storedWeights(await pathOf(slot)), share);
     return {
       key: hashOf({ version, ...common, ...(share < 1 && { share }) }),
       stored,
@@ -105,18 +101,17 @@ export interface RefitOutcome {
 export async function refitSolution(
   { texts, options }: Prepared,
   students: StudentStageInput,
-  choice: Choice,
-  trainSteps: number,
+  student: Student,
   store: Store,
   report: ReportProgress,
-): Promise<{ readonly blocks: RefittedBlocks; readonly outcome: RefitOutcome }> {
+): Promise<{ readonly blocks: StudentBlocks; readonly outcome: RefitOutcome }> {
   const { chunkTokens } = options.library;
-  const train = { ...defaultRefitOptions.train, steps: trainSteps };
-  const refitOptions = { ...defaultRefitOptions, chunkTokens, train };
-  const refitted = await refitStage(students, choice, texts, refitOptions, store, report);
+  const { choice } = student;
+  const refitOptions = { ...defaultRefitOptions, chunkTokens };
+  const refitted = await refitStage(students, student, texts.refit, refitOptions, store, report);
   const measure = openMeasure(students, texts.selection, store);
   try {
-    const before = await measure.kl({ choice, weights: 'library' });
+    const before = await measure.kl(student);
     const tried = [];
     for (const share of shares) {
       const blocks = refitted(share);

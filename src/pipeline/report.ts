@@ -101,7 +101,7 @@ function studentsTable({ students, prepared, scenario }: SearchOutcome): string 
 }
 
 /** Predicted against real: what scores say of the student, and what the student measures. */
-function predictions({ students, scenario, scoring, prepared, refit }: SearchOutcome): string {
+function predictions({ students, scenario, scoring, prepared, training, refit }: SearchOutcome): string {
   const { sumOfScores, withCrossTerms } = scoring;
   const metric = scenario.problem.objective.metric;
   const measured = students.find(({ weights }) => weights === 'library')!;
@@ -116,10 +116,20 @@ function predictions({ students, scenario, scoring, prepared, refit }: SearchOut
           `measured KL on ${prepared.texts.evaluation[text]!.name}`,
           intervalText(kl!),
         ]),
+        ...(training === undefined && refit === undefined
+          ? []
+          : [['measured KL on the selection text', intervalText((training ?? refit)!.before)]]),
+        ...(training === undefined
+          ? []
+          : [
+              [
+                `trained, ${training.gained} of ${training.blocks} blocks gained, on the selection text (${training.accepted ? 'kept' : 'dropped'})`,
+                intervalText(training.after),
+              ],
+            ]),
         ...(refit === undefined
           ? []
           : [
-              ['measured KL on the selection text', intervalText(refit.before)],
               [
                 `refitted, ${refit.share < 1 ? `${100 * refit.share} % of the way, ` : ''}on the selection text (${refit.accepted ? 'kept' : 'dropped'})`,
                 intervalText(refit.after),

@@ -51,11 +51,13 @@ export function runDocument({
   students,
   scoring,
   path,
+  training,
   refit,
 }: SearchOutcome): SearchResultDocument & {
   readonly students: readonly Json[];
   readonly scoring: Json;
   readonly path: readonly Json[];
+  readonly training?: Json;
   readonly refit?: Json;
   readonly batch: number;
   readonly batches?: Json;
@@ -75,6 +77,7 @@ export function runDocument({
       measured: { ...measured },
       accepted,
     })),
+    ...(training && { training: training as unknown as Json }),
     ...(refit && { refit: { ...refit, before: { ...refit.before }, after: { ...refit.after } } }),
   };
 }

@@ -22,8 +22,8 @@ import type { Hardware } from './hardware.ts';
 import { searchInContext, type ContextOptions, type ContextStep } from './in-context.ts';
 import { libraryStage, type TrainedLibrary } from './library-stage.ts';
 import { modelScenario } from './model-scenario.ts';
-import type { Prepared } from './prepare.ts';
-import { refitSolution, type RefitOutcome, type RefittedBlocks } from './refit-stage.ts';
+import type { Outline, Prepared } from './prepare.ts';
+import { refitSolution, type RefitOutcome } from './refit-stage.ts';
 import { rivals } from './rivals.ts';
 import {
   measuredWindows,
@@ -34,7 +34,9 @@ import {
   type ScoringRequest,
 } from './scoring.ts';
 import type { Store } from './store.ts';
-import { studentStage, type Candidate, type EvaluatedCandidate } from './student-stage.ts';
+import { studentStage, type Candidate, type EvaluatedCandidate, type Student } from './student-stage.ts';
+import type { TrainingBudget } from './training-plan.ts';
+import { trainSolution, type TrainingOutcome } from './training-stage.ts';
 
 /** Trains what is missing of the library. */
 export const distil = (
@@ -53,11 +55,10 @@ export interface SearchRequest extends ScoringRequest {
   readonly hardware: Hardware;
   /** Search in context; absent: the sum of scores has the last word. */
   readonly context?: ContextOptions;
-  /** Refit of the student found on its own activations; absent where none is asked for. */
-  readonly refit?: {
-    /** Gradient steps of each block after its closed form. */
-    readonly trainSteps: number;
-  };
+  /** What gradient BLD of the student's blocks may take; absent where none is asked for. */
+  readonly training?: TrainingBudget;
+  /** Whether to refit the student found on its own activations. */
+  readonly refit: boolean;
   /** Whether to evaluate what simpler methods make under the same budgets beside the student. */
   readonly compare: boolean;
   /** Batches to choose from, instead of the workload's own. */
@@ -86,8 +87,10 @@ export interface SearchOutcome {
   readonly scoring: Scoring;
   /** Students measured on the way; empty without search in context. */
   readonly path: readonly ContextStep[];
-  /** The weights of the student: the library's, or refitted where that measured better. */
-  readonly weights: 'library' | RefittedBlocks;
+  /** The weights of the student: the library's, trained and refitted where that measured better. */
+  readonly weights: Student['weights'];
+  /** What gradient BLD did on the selection text; absent where it was not asked for. */
+  readonly training?: TrainingOutcome;
   /** What the refit did on the selection text; absent where it was not asked for. */
   readonly refit?: RefitOutcome;
   readonly budgets: readonly BudgetReport[];
@@ -105,35 +108,9 @@ export async function searchRun(
   store: Store,
   report: ReportProgress,
 ): Promise<SearchOutcome> {
-  const { teacher, alternatives, teacherChoice } = prepared;
-  const { hardware, batches = [request.workload.batch] } = request;
-  const { stream } = teacher.checkpoint.architecture;
-  const workloadAt = (batch: number): Workload => ({ ...request.workload, batch });
-  const costs = new Map(
-    batches.map((batch): [number, CostTable] => [
-      batch,
-      hardware.costs(stream, alternatives, workloadAt(batch)),
-    ]),
-  );
-  const scenarioAt = (batch: number, damages: Damages): Scenario => {
-    const scenario = modelScenario({
-      architecture: teacher.checkpoint.architecture,
-      alternatives,
-      teacher: teacherChoice,
-      damages,
-      metric: request.metric,
-      costs: costs.get(batch)!,
-      workload: workloadAt(batch),
-    });
-    const { space } = prepared;
-    const own = constrained(scenario, space.constraints, space.path);
-    return request.constraints
-      ? constrained(own, request.constraints.written, request.constraints.path)
-      : own;
-  };
-  const undamaged = alternatives.map((configs) => configs.map(() => noDamage));
-  const fitting = await fittingBatch((batch) => scenarioAt(batch, undamaged), batches, request);
-
+  const { teacher, alternatives } = prepared;
+  const { costs, workloadAt, scenarioAt } = costed(prepared, request);
+  const fitting = await requireFeasible(prepared, request);
   const library = await distil(prepared, store, report);
   const scoredThere = await scoreAndSolve(
     prepared,
@@ -150,7 +127,7 @@ export async function searchRun(
   const sweep =
     request.batches &&
     (await sweepBatches(
-      batches,
+      request.batches,
       (batch) => scenarioAt(batch, scoredThere.damages),
       request.budgets,
       request.solve,
@@ -178,22 +155,36 @@ export async function searchRun(
       report,
     ));
   const { scenario, solution } = context ?? scored;
-  const refit =
-    request.refit &&
-    (await refitSolution(prepared, students, solution.choice, request.refit.trainSteps, store, report));
-  const weights = refit?.outcome.accepted === true ? refit.blocks : 'library';
+  const { choice } = solution;
+  const training =
+    request.training &&
+    (await trainSolution(
+      prepared,
+      students,
+      {
+        choice,
+        damages: scenario.problem.groups.map(({ alternatives: all }, slot) => all[choice[slot]!]!.score),
+      },
+      request.training,
+      store,
+      report,
+    ));
+  const trained = training?.outcome.accepted === true ? training.blocks : 'library';
+  const refit = request.refit
+    ? await refitSolution(prepared, students, { choice, weights: trained }, store, report)
+    : undefined;
+  const weights = refit?.outcome.accepted === true ? refit.blocks : trained;
   const candidates: readonly Candidate[] = [
-    { name: 'searched', choice: solution.choice, weights },
-    ...(weights === 'library'
-      ? []
-      : [{ name: 'without refit', choice: solution.choice, weights: 'library' } as const]),
+    { name: 'searched', choice, weights },
+    ...(weights === trained ? [] : [{ name: 'without refit', choice, weights: trained } as const]),
+    ...(trained === 'library' ? [] : [{ name: 'without training', choice, weights: 'library' } as const]),
     { name: 'teacher', choice: scenario.teacher, weights: 'library' },
     ...(request.compare ? rivals(scenario, limits, solution, request.seed) : []),
   ];
   return {
     prepared,
     workload: workloadAt(batch),
-    hardware,
+    hardware: request.hardware,
     library,
     costs: costs.get(batch)!,
     scenario,
@@ -201,13 +192,43 @@ export async function searchRun(
     solution,
     others: request.others ? await othersThan(scenario, limits, solution, request.others, request) : [],
     ...(sweep && { batches: sweep }),
-    scoring: { ...scored.scoring, ...sumsOf(scored, prepared, solution.choice) },
+    scoring: { ...scored.scoring, ...sumsOf(scored, prepared, choice) },
     path: context?.path ?? [],
     weights,
+    ...(training && { training: training.outcome }),
     ...(refit && { refit: refit.outcome }),
     budgets: await reportBudgets(scenario, limits, solution, request.solve),
     students: await studentStage(students, candidates, store, report),
   };
+}
+
+/** What is known of a request before any damage is. */
+function costed({ teacher, space, alternatives, teacherChoice }: Outline, request: SearchRequest) {
+  const { hardware, batches = [request.workload.batch] } = request;
+  const { architecture } = teacher.checkpoint;
+  const workloadAt = (batch: number): Workload => ({ ...request.workload, batch });
+  const costs = new Map(
+    batches.map((batch): [number, CostTable] => [
+      batch,
+      hardware.costs(architecture.stream, alternatives, workloadAt(batch)),
+    ]),
+  );
+  const scenarioAt = (batch: number, damages: Damages): Scenario => {
+    const scenario = modelScenario({
+      architecture,
+      alternatives,
+      teacher: teacherChoice,
+      damages,
+      metric: request.metric,
+      costs: costs.get(batch)!,
+      workload: workloadAt(batch),
+    });
+    const own = constrained(scenario, space.constraints, space.path);
+    return request.constraints
+      ? constrained(own, request.constraints.written, request.constraints.path)
+      : own;
+  };
+  return { batches, costs, workloadAt, scenarioAt };
 }
 
 const noDamage: Damage = { mean: 0, samples: Float64Array.of(0), source: 'teacher' };
@@ -217,17 +238,21 @@ const noDamage: Damage = { mean: 0, samples: Float64Array.of(0), source: 'teache
  * @returns the batch of the highest throughput at which something does
  * @throws PuzzleError `infeasible` if nothing fits at any, with what would fit at the first
  */
-async function fittingBatch(
-  scenarioAt: (batch: number) => Scenario,
-  batches: readonly number[],
-  { budgets, solve: options }: SearchRequest,
-): Promise<number> {
-  const { rows, best } = await sweepBatches(batches, scenarioAt, budgets, options);
+export async function requireFeasible(from: Outline, request: SearchRequest): Promise<number> {
+  const { batches, scenarioAt } = costed(from, request);
+  const undamaged = from.alternatives.map((configs) => configs.map(() => noDamage));
+  const { budgets, solve: options } = request;
+  const { rows, best } = await sweepBatches(
+    batches,
+    (batch) => scenarioAt(batch, undamaged),
+    budgets,
+    options,
+  );
   if (best !== undefined) return best.batch;
   // A time limit may have struck before the first answer: then scoring goes on, and the search has its say later.
   const undecided = rows.find(({ solution }) => solution.status !== 'infeasible');
   if (undecided !== undefined) return undecided.batch;
-  const scenario = scenarioAt(batches[0]!);
+  const scenario = scenarioAt(batches[0]!, undamaged);
   const limits = resolveBudgets(scenario, budgets);
   throw infeasibleError(scenario, limits, await explainInfeasibility(scenario, limits, options));
 }

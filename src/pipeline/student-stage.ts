@@ -19,12 +19,11 @@ import {
 } from '../execution/index.ts';
 import { paperInitialisation, type BlockWeights } from '../library/index.ts';
 import { saveStudent, type BlockConfig } from '../model/index.ts';
-import type { StoredTensor } from '../tensor/index.ts';
+import type { StoredTensor, Tensor } from '../tensor/index.ts';
 import { hashOf } from '../util/hash.ts';
 import { checkAgainst } from '../util/json.ts';
 import type { ReportProgress } from '../util/progress.ts';
 import type { TrainedLibrary } from './library-stage.ts';
-import type { RefittedBlocks } from './refit-stage.ts';
 import { readJobJson, type Store } from './store.ts';
 import type { Teacher } from './teacher.ts';
 import type { RunText } from './texts.ts';
@@ -32,12 +31,21 @@ import type { RunText } from './texts.ts';
 /** Raised when the same student gives other figures. */
 const version = 2;
 
+/** Weights for a student's blocks in place of the library's, wherever a block has any. */
+export interface StudentBlocks {
+  /** Identifies them. */
+  readonly key: string;
+  weights(slot: number): Promise<Weights<Tensor<'float32'>>>;
+  /** Unread. */
+  stored(slot: number): Promise<Weights<StoredTensor>>;
+}
+
 /** An architecture to try: a position among the alternatives of each slot. */
 export interface Candidate {
   readonly name: string;
   readonly choice: readonly number[];
-  /** `library` takes the trained blocks, `paper` the paper's initialisation of the same ones, or all of them refitted. */
-  readonly weights: 'library' | 'paper' | RefittedBlocks;
+  /** `library` takes the library's blocks, `paper` the paper's initialisation of the same ones. */
+  readonly weights: 'library' | 'paper' | StudentBlocks;
 }
 
 export const weightsKey = (weights: Candidate['weights']): string =>
@@ -102,36 +110,39 @@ export async function studentStage(
   return evaluated;
 }
 
-/** Weights of a student's block before any refit, unread: the teacher's own or the library's. */
+/** A student with weights of its own making, the library's or what was made of them. */
+export interface Student {
+  readonly choice: readonly number[];
+  readonly weights: 'library' | StudentBlocks;
+}
+
+/** Weights of a student's block, unread. */
 export async function storedBlock(
   { teacher, alternatives, library }: Pick<StudentStageInput, 'teacher' | 'alternatives' | 'library'>,
-  choice: readonly number[],
+  { choice, weights }: Student,
   slot: number,
 ): Promise<Weights<StoredTensor>> {
   const { checkpoint } = teacher;
   const config = alternatives[slot]![choice[slot]!]!;
+  if (weights !== 'library' && blockOf(config).output !== undefined) return weights.stored(slot);
   const isOwn = sameBlock(config, checkpoint.architecture.slots[slot]!.block);
   return isOwn ? checkpoint.slot(slot) : library.stored(slot, config);
 }
 
 /** Writes the weights of a candidate as a folder of its own, holding one tensor at a time. */
 export async function saveCandidate(
-  { teacher, alternatives, library }: StudentStageInput,
-  { choice, weights: source }: Pick<Candidate, 'choice'> & { readonly weights: 'library' | RefittedBlocks },
+  input: StudentStageInput,
+  student: Student,
   folder: string,
 ): Promise<void> {
-  const { checkpoint } = teacher;
+  const { alternatives } = input;
+  const { checkpoint } = input.teacher;
   const { stream, slots } = checkpoint.architecture;
   const architecture = {
     stream,
-    slots: slots.map((slot, index) => ({ ...slot, block: alternatives[index]![choice[index]!]! })),
+    slots: slots.map((slot, index) => ({ ...slot, block: alternatives[index]![student.choice[index]!]! })),
   };
-  const weights = await Promise.all(
-    architecture.slots.map(async ({ block }, index) => {
-      if (source !== 'library' && blockOf(block).output !== undefined) return source.stored(index);
-      return storedBlock({ teacher, alternatives, library }, choice, index);
-    }),
-  );
+  const weights = await Promise.all(slots.map((_, index) => storedBlock(input, student, index)));
   const tokenizer = await checkpoint.tokenizer();
   await saveStudent(
     folder,

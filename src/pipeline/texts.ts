@@ -63,14 +63,17 @@ const [scoreShare, evaluationShare] = [0.05, 0.05];
  * Encodes and cuts the texts, no more of them than is used. The validation windows of a text are the ones after its
  * calibration windows; a text shorter than asked is used whole, and a tenth of it still validates. Windows of several
  * texts take turns, in proportion to their weights.
+ * @param sampleOwn answers with the teacher's own text once every file has been read
  * @throws PuzzleError `file-missing`, `text-invalid`, `text-too-short`
  */
 export async function loadTexts(
   options: TextOptions,
   tokenizer: Tokenizer,
-  own: OwnTexts = {},
+  sampleOwn: () => Promise<OwnTexts> = async () => ({}),
 ): Promise<RunTexts> {
   const { scoreTexts, refitTexts, evaluationTexts, window } = options;
+  await requireFiles(options);
+  const own = await sampleOwn();
   const parts = await Promise.all(shared(textsOf(options), own));
   const sized = parts.map(({ sources, share }) => ({ sources, of: scaled(options, share) }));
   const distil = sized.map(({ sources, of }) => distilWindows(sources.distil, of, tokenizer));
@@ -262,6 +265,22 @@ async function sourcesOf(path: string, own: OwnTexts): Promise<Sources> {
 function paragraphAfter(text: string, position: number): number {
   const blank = text.indexOf('\n\n', position);
   return blank < 0 ? position : blank + 2;
+}
+
+/** Reads every file that is named; they may be gigabytes, so what was read is not kept. */
+async function requireFiles({
+  scoreTexts = [],
+  refitTexts = [],
+  evaluationTexts = [],
+  ...options
+}: TextOptions) {
+  const paths = [
+    ...textsOf(options).map(({ path }) => path),
+    ...scoreTexts,
+    ...refitTexts,
+    ...evaluationTexts,
+  ];
+  for (const path of new Set(paths)) if (path !== bundledName && path !== ownName) await readSource(path);
 }
 
 async function readSource(path: string): Promise<Source> {

@@ -140,6 +140,24 @@ test('search leaves a measured student in its folder, and the same again without
     before.filter((job) => !job.startsWith('sensitivity')),
   );
 
+  // Gradient steps where they pay: within their budget, never worse, and not done twice.
+  const steps = ['--train-tokens', '120000'];
+  const trained = JSON.parse((await search('store', ...steps)).stdout);
+  expect(trained.layers).toEqual(document.layers);
+  const { training } = trained;
+  expect(training.budget).toEqual({ unit: 'tokens', amount: 120_000 });
+  expect(training.spent).toBeGreaterThan(0);
+  expect(training.spent).toBeLessThanOrEqual(120_000);
+  expect(training.before).toEqual(document.refit.before);
+  expect(training.gained).toBeLessThanOrEqual(training.blocks);
+  expect(trained.refit.before).toEqual(training.accepted ? training.after : training.before);
+  if (training.accepted) expect(training.after.value).toBeLessThan(training.before.value);
+  const jobs = await jobsOf('store');
+  expect(jobs.some((job) => job.startsWith('training'))).toBe(true);
+  expect(JSON.parse((await search('store', ...steps)).stdout).training).toEqual(training);
+  expect(await jobsOf('store')).toEqual(jobs);
+  expect(await readFile(join(trained.results, 'report.md'), 'utf8')).toContain('blocks gained');
+
   const additive = JSON.parse((await search('store', '--no-context', '--no-refit')).stdout);
   expect(additive).toMatchObject({ status: 'optimal', path: [] });
   expect(await readFile(join(additive.results, 'report.md'), 'utf8')).toContain('Proven optimal');
@@ -156,6 +174,11 @@ test('what cannot be done is refused before anything is computed, with code, pla
     [['search', '--hw', 'abacus'], 2, 'file-missing'],
     [['search', '--window', '100000'], 2, 'bad-usage'],
     [['search', '--no-such-flag'], 2, 'bad-usage'],
+    [['search', '--train-minutes', '-1'], 2, 'bad-usage'],
+    [['search', '--train-minutes', '1', '--train-tokens', '1'], 2, 'bad-usage'],
+    // The teacher's own text is sampled only once nothing else speaks against the run.
+    [['search', ...flags, '--params', '1%', '--text', 'own'], 3, 'infeasible'],
+    [['search', '--text', 'own', join(folder, 'nothing.txt')], 2, 'file-missing'],
     [['serach'], 2, 'bad-usage'],
   ];
   await writeFile(join(folder, 'wide.yaml'), 'attention: [teacher]\nffn: [teacher, { swiglu: 100000 }]\n');

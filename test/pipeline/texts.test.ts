@@ -107,7 +107,11 @@ test("the teacher's own text is asked for by purpose, and takes the place of a f
   });
   const said = await readFile(path('land.txt'), 'utf8');
   const own = { distil: said, score: said, evaluation: said };
-  const { calibration, score, evaluation } = await loadTexts({ ...options, texts: half }, tokenizer, own);
+  const { calibration, score, evaluation } = await loadTexts(
+    { ...options, texts: half },
+    tokenizer,
+    async () => own,
+  );
   expect(about(calibration, 'mountain')).toBe(20);
   expect(about(score, 'mountain')).toBe(3);
   expect(evaluation[1]!.name).toContain('own text');

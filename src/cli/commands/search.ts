@@ -2,7 +2,15 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Argv } from 'yargs';
-import { damageMetrics, scoreMethods, type ScoreMethod } from '../../pipeline/index.ts';
+import {
+  damageMetrics,
+  scoreMethods,
+  type Prepared,
+  type ScoreMethod,
+  type SearchRequest,
+  type Store,
+  type TrainingBudget,
+} from '../../pipeline/index.ts';
 import { writeFileAtomically } from '../../util/atomic-file.ts';
 import { PuzzleError } from '../../util/errors.ts';
 import type { Json } from '../../util/hash.ts';
@@ -24,13 +32,28 @@ import { workloadFrom } from '../workload.ts';
 /** Budget of a search that names none: a student clearly smaller, and still close to its teacher. */
 const defaultBudget = { measure: 'parameters', limit: { kind: 'relative', factor: 0.8 } } as const;
 
-function minutesFrom(value: number): number {
+function minutesFrom(value: number, flag: string, purpose: string): number {
   if (value >= 0) return value;
-  throw new PuzzleError('bad-usage', '--minutes takes a number of at least 0.', {
-    at: '--minutes',
+  throw new PuzzleError('bad-usage', `--${flag} takes a number of at least 0.`, {
+    at: `--${flag}`,
     value,
-    fix: 'Give --minutes the time that trying students may take.',
+    fix: `Give --${flag} the time that ${purpose} may take.`,
   });
+}
+
+/** What gradient steps may take; nothing where none are asked for. */
+function trainingFrom({ trainMinutes, trainTokens }: Arguments): { training?: TrainingBudget } {
+  if (trainMinutes !== undefined && trainTokens !== undefined)
+    throw new PuzzleError('bad-usage', 'Both --train-minutes and --train-tokens.', {
+      at: '--train-tokens',
+      fix: 'Give one of them.',
+    });
+  if (trainMinutes !== undefined)
+    return {
+      training: { unit: 'seconds', amount: 60 * minutesFrom(trainMinutes, 'train-minutes', 'training') },
+    };
+  if (trainTokens === undefined) return {};
+  return { training: { unit: 'tokens', amount: wholeNumber(trainTokens, 'train-tokens', 0) } };
 }
 
 /** One-pass scores are of the KL; any other metric is measured. */
@@ -81,10 +104,14 @@ const options = (yargs: Argv<GlobalOptions>) =>
         default: true,
         describe: 'Refit the student on its own activations; kept only where it measures better',
       },
-      train: {
+      'train-minutes': {
         type: 'number',
-        default: 0,
-        describe: 'Gradient steps of each block in the student, after its refit; kept where validation gains',
+        describe:
+          'Gradient steps of the blocks that the search chose for this long, where they gain most a second',
+      },
+      'train-tokens': {
+        type: 'number',
+        describe: 'The same for so many tokens, summed over blocks',
       },
       seed: {
         type: 'number',
@@ -132,13 +159,13 @@ function checkSource({ library, model, objective, maximise }: Arguments): void {
 }
 
 async function searchModel(args: Arguments, { print, report }: CommandContext): Promise<void> {
-  const { openHardware, runDocument, runName, searchRun, writeRunFolder } =
+  const { openHardware, requireFeasible, runDocument, runName, searchRun, writeRunFolder } =
     await import('../../pipeline/index.ts');
   const given = budgetsFrom(args);
   const batches = batchesFrom(args.batch);
   const hardware = await openHardware(args.hw);
   const several = batches !== undefined && batches.length > 1;
-  const request = {
+  const request: SearchRequest = {
     workload: workloadFrom({ ...args, batch: batches?.[0] }, hardware.workload),
     ...(several && { batches }),
     ...(args.constraints !== undefined && {
@@ -152,15 +179,18 @@ async function searchModel(args: Arguments, { print, report }: CommandContext): 
       args.metric === 'kl' && {
         context: {
           rounds: wholeNumber(args.rounds, 'rounds', 0, 100),
-          ...(args.minutes !== undefined && { minutes: minutesFrom(args.minutes) }),
+          ...(args.minutes !== undefined && {
+            minutes: minutesFrom(args.minutes, 'minutes', 'trying students'),
+          }),
         },
       }),
-    ...(args.refit && args.metric === 'kl' && { refit: { trainSteps: wholeNumber(args.train, 'train', 0) } }),
+    ...trainingFrom(args),
+    refit: args.refit && args.metric === 'kl',
     seed: args.seed,
     compare: args.compare,
     solve: solveOptionsOf(args),
   };
-  await withPreparedRun(args, report, async (prepared, store) => {
+  const body = async (prepared: Prepared, store: Store): Promise<void> => {
     const { architecture } = prepared.teacher.checkpoint;
     const { solutions, minDifferent } = diversityOf(args, { groups: architecture.slots });
     const outcome = await searchRun(
@@ -181,5 +211,6 @@ async function searchModel(args: Arguments, { print, report }: CommandContext): 
       await writeFileAtomically(args.saveProblem, await readFile(join(folder, 'problem.json'), 'utf8'));
     const { renderOutcome } = await import('../render-outcome.ts');
     print({ ...runDocument(outcome), results: folder }, () => renderOutcome(outcome, folder));
-  });
+  };
+  await withPreparedRun(args, report, body, (outlined) => requireFeasible(outlined, request));
 }
