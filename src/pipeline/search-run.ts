@@ -1,9 +1,6 @@
 /** The main job: library, scores, costs, search, students; every stage does only what the store lacks. */
 import type { CostTable, Workload } from '../hardware/index.ts';
 import {
-  constrained,
-  explainInfeasibility,
-  infeasibleError,
   reportBudgets,
   resolveBudgets,
   solveDiverse,
@@ -11,18 +8,17 @@ import {
   underLimits,
   type BatchSweep,
   type BudgetReport,
+  type Choice,
   type Limit,
   type Scenario,
   type Solution,
-  type WrittenConstraint,
 } from '../search/index.ts';
 import type { ReportProgress } from '../util/progress.ts';
-import type { Damage, Damages } from './damages.ts';
+import { costed, requireFeasible, type CostRequest } from './feasibility.ts';
 import type { Hardware } from './hardware.ts';
 import { searchInContext, type ContextOptions, type ContextStep } from './in-context.ts';
 import { libraryStage, type TrainedLibrary } from './library-stage.ts';
-import { modelScenario } from './model-scenario.ts';
-import type { Outline, Prepared } from './prepare.ts';
+import type { Prepared } from './prepare.ts';
 import { refitSolution, type RefitOutcome } from './refit-stage.ts';
 import { rivals } from './rivals.ts';
 import {
@@ -34,7 +30,13 @@ import {
   type ScoringRequest,
 } from './scoring.ts';
 import type { Store } from './store.ts';
-import { studentStage, type Candidate, type EvaluatedCandidate, type Student } from './student-stage.ts';
+import {
+  studentStage,
+  type Candidate,
+  type EvaluatedCandidate,
+  type Student,
+  type StudentStageInput,
+} from './student-stage.ts';
 import type { TrainingBudget } from './training-plan.ts';
 import { trainSolution, type TrainingOutcome } from './training-stage.ts';
 
@@ -50,9 +52,7 @@ export const distil = (
     report,
   );
 
-export interface SearchRequest extends ScoringRequest {
-  readonly workload: Workload;
-  readonly hardware: Hardware;
+export interface SearchRequest extends CostRequest, ScoringRequest {
   /** Search in context; absent: the sum of scores has the last word. */
   readonly context?: ContextOptions;
   /** What gradient BLD of the student's blocks may take; absent where none is asked for. */
@@ -61,10 +61,6 @@ export interface SearchRequest extends ScoringRequest {
   readonly refit: boolean;
   /** Whether to evaluate what simpler methods make under the same budgets beside the student. */
   readonly compare: boolean;
-  /** Batches to choose from, instead of the workload's own. */
-  readonly batches?: readonly number[];
-  /** Beside those of the space. */
-  readonly constraints?: { readonly written: readonly WrittenConstraint[]; readonly path: string };
   /** Further architectures to find, but not to build. */
   readonly others?: { readonly count: number; readonly minDifferent: number };
 }
@@ -156,24 +152,17 @@ export async function searchRun(
     ));
   const { scenario, solution } = context ?? scored;
   const { choice } = solution;
-  const training =
-    request.training &&
-    (await trainSolution(
-      prepared,
-      students,
-      {
-        choice,
-        damages: scenario.problem.groups.map(({ alternatives: all }, slot) => all[choice[slot]!]!.score),
-      },
-      request.training,
-      store,
-      report,
-    ));
-  const trained = training?.outcome.accepted === true ? training.blocks : 'library';
-  const refit = request.refit
-    ? await refitSolution(prepared, students, { choice, weights: trained }, store, report)
-    : undefined;
-  const weights = refit?.outcome.accepted === true ? refit.blocks : trained;
+  const { trained, weights, training, refit } = await improved(
+    prepared,
+    students,
+    {
+      choice,
+      damages: scenario.problem.groups.map((group, slot) => group.alternatives[choice[slot]!]!.score),
+    },
+    request,
+    store,
+    report,
+  );
   const candidates: readonly Candidate[] = [
     { name: 'searched', choice, weights },
     ...(weights === trained ? [] : [{ name: 'without refit', choice, weights: trained } as const]),
@@ -195,66 +184,38 @@ export async function searchRun(
     scoring: { ...scored.scoring, ...sumsOf(scored, prepared, choice) },
     path: context?.path ?? [],
     weights,
-    ...(training && { training: training.outcome }),
-    ...(refit && { refit: refit.outcome }),
+    ...(training && { training }),
+    ...(refit && { refit }),
     budgets: await reportBudgets(scenario, limits, solution, request.solve),
     students: await studentStage(students, candidates, store, report),
   };
 }
 
-/** What is known of a request before any damage is. */
-function costed({ teacher, space, alternatives, teacherChoice }: Outline, request: SearchRequest) {
-  const { hardware, batches = [request.workload.batch] } = request;
-  const { architecture } = teacher.checkpoint;
-  const workloadAt = (batch: number): Workload => ({ ...request.workload, batch });
-  const costs = new Map(
-    batches.map((batch): [number, CostTable] => [
-      batch,
-      hardware.costs(architecture.stream, alternatives, workloadAt(batch)),
-    ]),
-  );
-  const scenarioAt = (batch: number, damages: Damages): Scenario => {
-    const scenario = modelScenario({
-      architecture,
-      alternatives,
-      teacher: teacherChoice,
-      damages,
-      metric: request.metric,
-      costs: costs.get(batch)!,
-      workload: workloadAt(batch),
-    });
-    const own = constrained(scenario, space.constraints, space.path);
-    return request.constraints
-      ? constrained(own, request.constraints.written, request.constraints.path)
-      : own;
-  };
-  return { batches, costs, workloadAt, scenarioAt };
-}
-
-const noDamage: Damage = { mean: 0, samples: Float64Array.of(0), source: 'teacher' };
-
-/**
- * Costs alone say whether anything fits; better now than after an hour of training.
- * @returns the batch of the highest throughput at which something does
- * @throws PuzzleError `infeasible` if nothing fits at any, with what would fit at the first
- */
-export async function requireFeasible(from: Outline, request: SearchRequest): Promise<number> {
-  const { batches, scenarioAt } = costed(from, request);
-  const undamaged = from.alternatives.map((configs) => configs.map(() => noDamage));
-  const { budgets, solve: options } = request;
-  const { rows, best } = await sweepBatches(
-    batches,
-    (batch) => scenarioAt(batch, undamaged),
-    budgets,
-    options,
-  );
-  if (best !== undefined) return best.batch;
-  // A time limit may have struck before the first answer: then scoring goes on, and the search has its say later.
-  const undecided = rows.find(({ solution }) => solution.status !== 'infeasible');
-  if (undecided !== undefined) return undecided.batch;
-  const scenario = scenarioAt(batches[0]!, undamaged);
-  const limits = resolveBudgets(scenario, budgets);
-  throw infeasibleError(scenario, limits, await explainInfeasibility(scenario, limits, options));
+/** Better weights for the student found, each step kept only where it measures better. */
+async function improved(
+  prepared: Prepared,
+  students: StudentStageInput,
+  found: { readonly choice: Choice; readonly damages: readonly number[] },
+  request: SearchRequest,
+  store: Store,
+  report: ReportProgress,
+): Promise<{
+  /** Before the refit. */
+  readonly trained: Student['weights'];
+  readonly weights: Student['weights'];
+  readonly training: TrainingOutcome | undefined;
+  readonly refit: RefitOutcome | undefined;
+}> {
+  const { choice } = found;
+  const training = request.training
+    ? await trainSolution(prepared, students, found, request.training, store, report)
+    : undefined;
+  const trained = training?.outcome.accepted === true ? training.blocks : 'library';
+  const refit = request.refit
+    ? await refitSolution(prepared, students, { choice, weights: trained }, store, report)
+    : undefined;
+  const weights = refit?.outcome.accepted === true ? refit.blocks : trained;
+  return { trained, weights, training: training?.outcome, refit: refit?.outcome };
 }
 
 async function othersThan(
