@@ -43,7 +43,7 @@ export async function prepareSmolLM2(
   library: LibraryOptions,
   store: Store,
   report: ReportProgress,
-  calibrationTokens = 65_536,
+  { calibrationTokens = 65_536, scoreTokens = 6144 } = {},
 ): Promise<Prepared> {
   const texts = {
     // A second domain: what is fitted and chosen on textbooks alone keeps what textbooks need.
@@ -56,7 +56,7 @@ export async function prepareSmolLM2(
     window: 256,
     calibrationTokens,
     validationTokens: 8192,
-    scoreTokens: 6144,
+    scoreTokens,
     selectionTokens: 6144,
     evaluationTokens: 256 * (comparedWindows + furtherWindows),
   };

@@ -23,7 +23,7 @@ export interface Assignment<P extends Prospect> {
 }
 
 /** Every block is tried with this many steps; what it gains and takes decides about more. */
-export const probeSteps = 8;
+export const probeSteps = 16;
 
 /** Calls of the training loop make this many: fewer would cost as much. */
 const leastSteps = 4;

@@ -28,7 +28,7 @@ const version = 1;
 /** Steps are made on the calibration text, as long as the validation text gains. */
 const training: Omit<DistilOptions, 'steps' | 'seed'> & { readonly tokenWeights: 'stream' } = {
   stepTokens: 1024,
-  learningRate: 3e-4,
+  learningRate: 1e-3,
   weightDecay: 0,
   warmupSteps: 4,
   validations: 2,
@@ -39,7 +39,7 @@ const training: Omit<DistilOptions, 'steps' | 'seed'> & { readonly tokenWeights:
 const trainable: ReadonlySet<string> = new Set(['gqa', 'swiglu']);
 
 /** Rounds that the budget is spread over: few learn too late what pays, many warm up too often. */
-const rounds = 5;
+const rounds = 4;
 
 export interface TrainingOutcome {
   readonly budget: TrainingBudget;
