@@ -82,7 +82,7 @@ export interface Scored {
 }
 
 /** The share of all blocks that hybrid scores may measure, and of the score text that they are measured on. */
-const [measuredBlocks, measuredText] = [1 / 4, 1 / 4];
+const [measuredBlocks, measuredText] = [3 / 4, 1 / 4];
 
 /** The windows on which single blocks are measured where one-pass scores cover the rest. */
 export const measuredWindows = (text: RunText): RunText =>

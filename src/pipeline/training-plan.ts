@@ -38,6 +38,7 @@ export function assignments<P extends Prospect>(
   blocks: readonly P[],
   share: number,
 ): readonly Assignment<P>[] {
+  if (share <= 0) return [];
   const untried = blocks.filter(({ rate }) => rate === undefined);
   if (untried.length === blocks.length) return probes(untried, share);
   const gaining = blocks.filter(({ rate = 0 }) => rate > 0).sort((a, b) => b.rate! - a.rate!);

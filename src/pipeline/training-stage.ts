@@ -112,10 +112,11 @@ export async function trainSolution(
     }
   }
   const blocks = studentBlocks(students, student.choice, states);
+  const gained = states.filter(({ best }) => best !== undefined).length;
   const measure = openMeasure(students, prepared.texts.selection, store);
   try {
     const before = await measure.kl({ choice: student.choice, weights: 'library' });
-    const after = await measure.kl({ choice: student.choice, weights: blocks });
+    const after = gained === 0 ? before : await measure.kl({ choice: student.choice, weights: blocks });
     const [from, to] = [meanInterval(before), meanInterval(after)];
     report({
       kind: 'stage-finished',
@@ -127,7 +128,7 @@ export async function trainSolution(
       spent,
       rounds: round,
       blocks: states.filter((state) => state.rounds.length > 0).length,
-      gained: states.filter(({ best }) => best !== undefined).length,
+      gained,
       predictedGain: states.reduce(
         (sum, { damage, losses }) => sum + (losses ? damage * (1 - losses.now / losses.start) : 0),
         0,

@@ -40,6 +40,7 @@ test('the first round probes every block where costs are unknown, else the most 
         const untried = (stepCost: number | undefined): Prospect[] =>
           damages.map((damage) => ({ damage, rate: undefined, stepCost }));
         expect(assignments(untried(undefined), 1)).toHaveLength(damages.length);
+        expect(assignments(untried(undefined), 0)).toEqual([]);
         const plan = assignments(untried(10), 10 * probeSteps * paid);
         expect(plan.map(({ block }) => block.damage)).toEqual(
           damages.toSorted((a, b) => b - a).slice(0, paid),
