@@ -10,8 +10,8 @@ export type DamageSource =
   | 'replace-one'
   /** Second order, from one backward pass. */
   | 'one-pass'
-  /** Replaced in the teacher on some windows; one-pass scores, times the ratio found there, on the others. */
-  | 'ratio';
+  /** Replaced in the teacher on some windows; the others vary as one-pass scores do, at the measured mean. */
+  | 'replace-one, part of the text';
 
 /** Damage of one alternative, by held-out sample. */
 export interface Damage {
@@ -56,19 +56,19 @@ export const onePassDamages = (
   );
 
 /**
- * A ratio estimate (Cochran, "Sampling Techniques", chapter 6): measured windows as they are, the others by one-pass
- * scores times how far those were off on the measured ones. It has the truth's level and the large text's precision.
- *
- * @param measured of the first windows of the same text
+ * A damage that was measured on the first windows of the text: these as they are, the others as one-pass scores vary there
+ * and at the measured mean. Carrying the ratio on the measured windows over to the others adds the noise of one-pass
+ * scores: on 270 blocks of SmolLM2-135M the log error of the mean on other windows has a standard deviation of .22 this
+ * way and .26 that way.
  */
-export function ratioDamage(measured: Damage, onePass: Damage): Damage {
+export function measuredDamage(measured: Damage, onePass: Damage): Damage {
   const known = measured.samples.length;
   if (known >= onePass.samples.length) return measured;
-  const sum = (values: Float64Array): number => values.reduce((total, value) => total + value, 0);
-  const predicted = sum(onePass.samples.subarray(0, known));
-  const ratio = predicted > 0 ? sum(measured.samples) / predicted : 0;
+  const others = onePass.samples.subarray(known);
+  const predicted = others.reduce((total, value) => total + value, 0) / others.length;
+  const ratio = predicted > 0 ? measured.mean / predicted : 0;
   const samples = onePass.samples.map((value, index) => measured.samples[index] ?? ratio * value);
-  return damage(samples, 'ratio');
+  return damage(samples, 'replace-one, part of the text');
 }
 
 /** The same source, another level. */

@@ -1,7 +1,7 @@
 /** Hybrid scores: one pass for every block, true measurements for those that the budgets asked are about. */
 import type { Choice, Problem, Solution } from '../search/index.ts';
 import { reducedScores } from './short-list.ts';
-import { ratioDamage, scaled, type Damage, type Damages } from './damages.ts';
+import { measuredDamage, scaled, type Damage, type Damages } from './damages.ts';
 import type { BlockPlace } from './score-stage.ts';
 
 /** A search solved with some damages. */
@@ -32,7 +32,7 @@ const rivalsPerRound = 24;
 /**
  * Solves, measures the chosen blocks and their closest rivals by reduced score, and repeats until the architecture is
  * made of measured blocks, or the share is used up. What was not measured is corrected by how far one-pass scores were
- * off on measured blocks of its kind: otherwise a block would win by not having been measured.
+ * off on measured blocks of its kind, at the better end: a block shall neither win nor lose by not having been measured.
  */
 export async function hybridScores<S extends Solved>(input: HybridInput<S>): Promise<HybridOutcome<S>> {
   const { onePass, teacherChoice, solve, measure, share } = input;
@@ -69,25 +69,34 @@ function corrected(
     for (const [position, score] of group.entries()) {
       const truth = measured.get(keyOf({ slot, position }));
       if (truth === undefined) continue;
-      const estimate = ratioDamage(truth, score);
+      const estimate = measuredDamage(truth, score);
       estimates.set(keyOf({ slot, position }), estimate);
       const ratio = estimate.mean / score.mean;
       if (!(ratio > 0 && ratio < Infinity)) continue;
       const kind = kindOf({ slot, position });
       logRatios.set(kind, [...(logRatios.get(kind) ?? []), Math.log(ratio)]);
     }
-  const geometricMean = (logs: readonly number[]): number =>
-    logs.length === 0 ? 1 : Math.exp(logs.reduce((sum, log) => sum + log, 0) / logs.length);
-  const overall = geometricMean([...logRatios.values()].flat());
+  const overall = optimisticRatio([...logRatios.values()].flat());
   return onePass.map((group, slot) =>
     group.map((score, position) => {
       const known = estimates.get(keyOf({ slot, position }));
       if (known !== undefined || position === teacherChoice[slot]) return known ?? score;
       const logs = logRatios.get(kindOf({ slot, position })) ?? [];
-      return scaled(score, logs.length >= fewestOfKind ? geometricMean(logs) : overall);
+      return scaled(score, logs.length >= fewestOfKind ? optimisticRatio(logs) : overall);
     }),
   );
 }
 
 /** Measured blocks of a kind below which the ratio of all blocks is the better guess. */
 const fewestOfKind = 4;
+
+/**
+ * A standard deviation below the mean. Blocks are measured because they looked good, so their ratios are too high for the
+ * others; what was not measured has to look as good as it may be, or it is never tried (optimism under uncertainty).
+ */
+function optimisticRatio(logs: readonly number[]): number {
+  if (logs.length === 0) return 1;
+  const mean = logs.reduce((sum, log) => sum + log, 0) / logs.length;
+  const variance = logs.reduce((sum, log) => sum + (log - mean) ** 2, 0) / logs.length;
+  return Math.exp(mean - Math.sqrt(variance));
+}

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { onePassDamages, ratioDamage, type Damage, type Damages } from '../../src/pipeline/damages.ts';
+import { onePassDamages, measuredDamage, type Damage, type Damages } from '../../src/pipeline/damages.ts';
 import { hybridScores } from '../../src/pipeline/hybrid.ts';
 import { isLower } from '../../src/pipeline/measure-students.ts';
 import { reducedScores } from '../../src/pipeline/short-list.ts';
@@ -37,13 +37,14 @@ const problemOf = (uses: number[][], damages: Damages): Problem => ({
   constraints: [],
 });
 
-test('a ratio estimate has the truth where it was measured and its level elsewhere', () => {
+test('a damage measured on part of the text is the truth there, and has its mean elsewhere', () => {
   const onePass = damage([1, 2, 3, 6], 'one-pass');
-  const estimate = ratioDamage(damage([2, 1], 'replace-one'), onePass);
-  expect([...estimate.samples]).toEqual([2, 1, 3, 6]); // measured 3 where 3 was predicted: ratio 1
-  expect([...ratioDamage(damage([4, 2], 'replace-one'), onePass).samples]).toEqual([4, 2, 6, 12]);
-  expect(ratioDamage(damage([1, 1, 1, 1], 'replace-one'), onePass).source).toBe('replace-one');
-  expect([...ratioDamage(damage([0, 0], 'replace-one'), damage([0, 0, 5], 'one-pass')).samples]).toEqual([
+  const estimate = measuredDamage(damage([2, 1], 'replace-one'), onePass);
+  expect([...estimate.samples]).toEqual([2, 1, 1, 2]);
+  expect(estimate.mean).toBe(1.5);
+  expect([...measuredDamage(damage([4, 2], 'replace-one'), onePass).samples]).toEqual([4, 2, 2, 4]);
+  expect(measuredDamage(damage([1, 1, 1, 1], 'replace-one'), onePass).source).toBe('replace-one');
+  expect([...measuredDamage(damage([0, 0], 'replace-one'), damage([0, 0, 5], 'one-pass')).samples]).toEqual([
     0, 0, 0,
   ]);
 });
@@ -87,7 +88,7 @@ test('hybrid scores end with an architecture of measured blocks, and measure no 
       expect(outcome.measured).toBeLessThanOrEqual(0.9 * 40);
       outcome.solution.choice.forEach((position, slot) => {
         const { source, mean } = outcome.damages[slot]![position]!;
-        expect(source).toBe(position === 0 ? 'teacher' : 'ratio');
+        expect(source).toBe(position === 0 ? 'teacher' : 'replace-one, part of the text');
         expect(mean).toBeCloseTo(truth[slot]![position]!, 9);
       });
     }),
