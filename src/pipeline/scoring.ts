@@ -81,8 +81,12 @@ export interface Scored {
   readonly scoring: Pick<Scoring, 'method' | 'blocks' | 'measured'>;
 }
 
-/** The share of all blocks that hybrid scores may measure, and of the score text that they are measured on. */
-const [measuredBlocks, measuredText] = [3 / 4, 1 / 4];
+/** The share of the score text that hybrid scores measure single blocks on. */
+const measuredText = 1 / 4;
+
+/** How many of a library's blocks they may measure: most of a small one, a quarter of a large one. */
+const mostMeasured = (blocks: number): number =>
+  Math.floor(Math.min((3 / 4) * blocks, Math.max(200, blocks / 4)));
 
 /** The windows on which single blocks are measured where one-pass scores cover the rest. */
 export const measuredWindows = (text: RunText): RunText =>
@@ -136,7 +140,7 @@ export async function scoreAndSolve(
   const { measured, ...solved } = await hybridScores({
     onePass,
     teacherChoice,
-    share: measuredBlocks,
+    most: mostMeasured(blocks),
     kindOf: ({ slot, position }) =>
       `${prepared.teacher.checkpoint.architecture.slots[slot]!.kind} ${alternatives[slot]![position]!.kind}`,
     solve: solveWith,
