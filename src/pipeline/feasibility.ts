@@ -64,8 +64,11 @@ const noDamage: Damage = { mean: 0, samples: Float64Array.of(0), source: 'teache
  * @returns the batch of the highest throughput at which something does
  * @throws PuzzleError `infeasible` if nothing fits at any, with what would fit at the first
  */
-export async function requireFeasible(from: Outline, request: CostRequest): Promise<number> {
-  const { batches, scenarioAt } = costed(from, request);
+export async function requireFeasible(
+  from: Outline,
+  request: CostRequest,
+  { batches, scenarioAt } = costed(from, request),
+): Promise<number> {
   const undamaged = from.alternatives.map((configs) => configs.map(() => noDamage));
   const { budgets, solve: options } = request;
   const { rows, best } = await sweepBatches(

@@ -39,7 +39,7 @@ const rivalsPerRound = 24;
 /**
  * Solves, measures the chosen blocks and their closest rivals by reduced score, and repeats until the architecture is
  * made of measured blocks, or no more may be measured. What was not measured is corrected by how far one-pass scores were
- * off on measured blocks of its kind, at the better end: a block shall neither win nor lose by not having been measured.
+ * off on measured blocks of its kind: a block shall neither win nor lose by not having been measured.
  */
 export async function hybridScores<S extends Solved>(input: HybridInput<S>): Promise<HybridOutcome<S>> {
   const { teacherChoice, solve, measure, most } = input;

@@ -9,7 +9,7 @@ import type { ReportProgress } from '../util/progress.ts';
 import { between } from './interpolation.ts';
 import { isLower, openMeasure, type Measured } from './measure-students.ts';
 import type { Prepared } from './prepare.ts';
-import { loadStored, loadWeights, storedWeights, writeWeights } from './block-file.ts';
+import { loadWeights, storedWeights, writeWeights } from './block-file.ts';
 import type { JobDescription, Store } from './store.ts';
 import {
   storedBlock,
@@ -81,7 +81,6 @@ async function refitStage(
     return {
       key: hashOf({ version, ...common, ...(share < 1 && { share }) }),
       stored,
-      weights: async (slot) => loadStored(await stored(slot)),
     };
   };
 }

@@ -105,8 +105,9 @@ export async function searchRun(
   report: ReportProgress,
 ): Promise<SearchOutcome> {
   const { teacher, alternatives } = prepared;
-  const { costs, workloadAt, scenarioAt } = costed(prepared, request);
-  const fitting = await requireFeasible(prepared, request);
+  const costing = costed(prepared, request);
+  const { costs, workloadAt, scenarioAt } = costing;
+  const fitting = await requireFeasible(prepared, request, costing);
   const library = await distil(prepared, store, report);
   const scoredThere = await scoreAndSolve(
     prepared,

@@ -19,10 +19,11 @@ import {
 } from '../execution/index.ts';
 import { paperInitialisation, type BlockWeights } from '../library/index.ts';
 import { saveStudent, type BlockConfig } from '../model/index.ts';
-import type { StoredTensor, Tensor } from '../tensor/index.ts';
+import type { StoredTensor } from '../tensor/index.ts';
 import { hashOf } from '../util/hash.ts';
 import { checkAgainst } from '../util/json.ts';
 import type { ReportProgress } from '../util/progress.ts';
+import { loadStored } from './block-file.ts';
 import type { TrainedLibrary } from './library-stage.ts';
 import { readJobJson, type Store } from './store.ts';
 import type { Teacher } from './teacher.ts';
@@ -35,7 +36,6 @@ const version = 2;
 export interface StudentBlocks {
   /** Identifies them. */
   readonly key: string;
-  weights(slot: number): Promise<Weights<Tensor<'float32'>>>;
   /** Unread. */
   stored(slot: number): Promise<Weights<StoredTensor>>;
 }
@@ -194,7 +194,11 @@ export async function withCandidate<T>(
   const execution = await teacher.execution();
   const paper = paperInitialisation(teacher.source, library.meanAbsFeature);
   const source: BlockWeights =
-    weights === 'library' ? library.weights : weights === 'paper' ? paper : (slot) => weights.weights(slot);
+    weights === 'library'
+      ? library.weights
+      : weights === 'paper'
+        ? paper
+        : async (slot) => loadStored(await weights.stored(slot));
   const placed = new Map<number, PlacedBlock>();
   try {
     for (const [slot, { block }] of execution.architecture.slots.entries()) {

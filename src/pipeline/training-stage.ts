@@ -254,7 +254,6 @@ function studentBlocks(
   return {
     key: hashOf({ version, trained: states.map(({ slot, best }) => [slot, best?.key ?? null]) }),
     stored,
-    weights: async (slot) => loadStored(await stored(slot)),
   };
 }
 
