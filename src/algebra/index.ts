@@ -7,6 +7,7 @@ export {
   mirrorLower,
   plusDiagonal,
   select,
+  stack,
   transpose,
   type Matrix,
 } from './matrix.ts';

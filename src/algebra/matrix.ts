@@ -44,6 +44,14 @@ export function transpose(m: Matrix): Matrix {
   return result;
 }
 
+/** The rows of both, as a dense matrix. */
+export function stack(above: Matrix, below: Matrix): Matrix {
+  const result = matrix(above.rows + below.rows, above.columns);
+  result.data.set(copy(above).data);
+  result.data.set(copy(below).data, above.rows * above.columns);
+  return result;
+}
+
 /** `m[rows[i], columns[j]]` as a dense matrix. */
 export function select(m: Matrix, rows: ArrayLike<number>, columns: ArrayLike<number>): Matrix {
   const result = matrix(rows.length, columns.length);

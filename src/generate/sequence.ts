@@ -21,25 +21,43 @@ export interface Sequences {
 const runTokens = 256;
 
 /**
- * @param capacity tokens each can have in all: the cache is allocated for so many
+ * Tokens that the cache has room for grow by so many at once. Kernels write into the cache in place, but onnxruntime-node
+ * (1.30) copies every output of a run, so each token pays for all the room there is.
+ */
+const growth = 64;
+
+/**
+ * @param capacity tokens each can have in all
  * @param count sequences; weights are read once for all of them
  */
 export async function openSequences(decoder: Decoder, capacity: number, count = 1): Promise<Sequences> {
   const { runtime, worker, program, dtype } = decoder;
   const past: Record<string, Resident> = {};
   const present: Record<string, Resident> = {};
-  for (const port of decoder.cache) {
-    for (const part of ['keys', 'values'] as const) {
-      const shape = [count, port.kvHeads, capacity, port.headDim];
-      const resident = await runtime.upload(zeros(dtype, shape), worker);
-      past[port.past[part]] = present[port.present[part]] = resident;
+  let [length, room] = [0, 0];
+
+  /** Makes room for so many tokens in all, and some more. */
+  const grow = async (least: number): Promise<void> => {
+    const wider = Math.min(capacity, Math.ceil(least / growth) * growth);
+    for (const port of decoder.cache) {
+      for (const part of ['keys', 'values'] as const) {
+        const [from, to] = [port.past[part], port.present[part]];
+        const larger = zeros(dtype, [count, port.kvHeads, wider, port.headDim]);
+        const held = past[from];
+        if (held !== undefined) {
+          widen(await runtime.download(held), larger);
+          await runtime.release(held);
+        }
+        past[from] = present[to] = await runtime.upload(larger, worker);
+      }
     }
-  }
-  let length = 0;
+    room = wider;
+  };
 
   /** @param tokens (count, each), flat */
   const run = async (tokens: readonly number[], each: number, kept: number): Promise<Float32Array> => {
     const total = length + each;
+    if (total > room) await grow(total);
     const mask = new BigInt64Array(count * total).fill(1n);
     const result = await runtime.run(
       program,
@@ -83,6 +101,14 @@ export async function openSequences(decoder: Decoder, capacity: number, count = 
     },
     close: async () => runtime.release(...Object.values(past)),
   };
+}
+
+/** Copies a cache (count, heads, tokens, width) into one with room for more tokens. */
+function widen(from: Tensor, to: Tensor): void {
+  const [own, wide] = [from, to].map(({ shape }) => shape[2]! * shape[3]!) as [number, number];
+  const [source, target] = [from.data, to.data] as [Float32Array, Float32Array];
+  for (let row = 0; row * own < source.length; row++)
+    target.set(source.subarray(row * own, (row + 1) * own), row * wide);
 }
 
 const int64 = (values: readonly number[], shape: Shape): Tensor => ({

@@ -49,6 +49,7 @@ export { encode } from './encode.ts';
 export type { ExternalData } from './onnx-schema.ts';
 export { gradient } from './gradient.ts';
 export { graph, replaceValues, type Graph } from './graph.ts';
+export { outputTypes } from './types.ts';
 export { symbolicGraph } from './symbolic.ts';
 export type { Extent, TensorType, Value } from './value.ts';
 export { trainingLoop, type TrainingScalars, type TrainingSpec } from './training-loop.ts';

@@ -16,7 +16,7 @@ import { silent, type ReportProgress } from '../util/progress.ts';
 import { closedFormsInThread } from './algebra-thread.ts';
 import { refitted, sourceOf, type ClosedForm } from './closed-form.ts';
 import { copies, distil, downloadBlock, lossOf, type DistilOptions } from './distil.ts';
-import { isMerged, mergedHeads, projectionMoments } from './merge-heads.ts';
+import { isMerged, mergedHeads, projectionMoments, type ProjectionMoments } from './merge-heads.ts';
 import { openJudge, type Judge } from './judge.ts';
 import type { Ranking } from './narrowing.ts';
 import { moments, teacherPass, type TeacherPass, type TokenWeights } from './statistics.ts';
@@ -197,8 +197,13 @@ async function passSlot(
       .map((config) => sourceOf(config, block.config)),
   );
   const wanted = { features: sources.has('features'), inputs: sources.has('inputs') };
+  const merges = alternatives.some((config) => isMerged(config, block.config));
   return {
-    calibration: await teacherPass(model, block, calibration, { ...wanted, weights: tokenWeights }),
+    calibration: await teacherPass(model, block, calibration, {
+      ...wanted,
+      inputs: wanted.inputs || merges,
+      weights: tokenWeights,
+    }),
     validation: await teacherPass(model, block, validation, { ...wanted, weights: 'none' }),
   };
 }
@@ -259,6 +264,9 @@ async function beginSlot(
     (config) => !sameBlock(config, own) && blockOf(config).output !== undefined,
   );
   const { gram, inputs } = calibration;
+  // Before the moments move to the thread that solves.
+  const projections =
+    inputs && made.some((config) => isMerged(config, own)) ? projectionMoments(teacher, inputs) : undefined;
   const solving = closedFormsInThread({
     teacher,
     alternatives: made,
@@ -275,6 +283,7 @@ async function beginSlot(
     ownFeatures = await fitOutputs(
       work,
       made.filter((config) => sourceOf(config, own) === undefined),
+      projections,
     );
   } catch (error) {
     await judge.close();
@@ -350,11 +359,9 @@ interface Starts {
 async function fitOutputs(
   work: SlotWork,
   configs: readonly BlockConfig[],
+  projections: ProjectionMoments | undefined,
 ): Promise<ReadonlyMap<BlockConfig, Starts>> {
   const { model, slot, teacher, passes, options } = work;
-  const projections = configs.some((config) => isMerged(config, teacher.config))
-    ? await projectionMoments(model, model.blocks[slot]!, passes.calibration)
-    : undefined;
   const judge = async (config: BlockConfig, weights: Weights<Tensor<'float32'>>): Promise<Start> => ({
     weights,
     loss: await lossOf(model, config, weights, passes.validation),

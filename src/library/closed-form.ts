@@ -57,9 +57,11 @@ function narrowed(
   const { config, weights } = teacher;
   const { output, selectChannels } = blockOf(config);
   const parts = configs.map((narrower) => blockOf(narrower).narrowing!(narrower, config)!);
+  const map = toMatrix(weights[output!]!); // (hidden, features)
   const features = {
     grid: parts[0]!.from,
-    map: intoMetric(metric, toMatrix(weights[output!]!)), // (hidden, features)
+    map,
+    ...(metric && { judged: intoMetric(metric, map) }),
     gram,
     contributions: contributions(teacher, weights[output!]!),
   };
@@ -69,14 +71,9 @@ function narrowed(
     parts.map(({ to }) => to),
   );
   return configs.map((narrower, i) => {
-    const { channels, map } = kept[i]!;
-    return [
-      narrower,
-      {
-        weights: { ...selectChannels!(teacher, channels), [output!]: toTensor(outOfMetric(metric, map)) },
-        channels,
-      },
-    ];
+    const { channels, map: refit } = kept[i]!;
+    const selected = selectChannels!(teacher, channels);
+    return [narrower, { weights: { ...selected, [output!]: toTensor(refit) }, channels }];
   });
 }
 
@@ -94,29 +91,33 @@ function linearMaps(
   const w = ridge(inputs); // (hidden, hidden)
   const ranks = configs.map((config) => blockOf(config).linearMap!.rank?.(config));
   const most = Math.max(0, ...ranks.map((rank) => rank ?? 0));
-  const factors =
-    most === 0 ? undefined : leadingFactors(intoMetric(metric, w), intoMetric(metric, inputs.cross), most);
+  const factors = most === 0 ? undefined : leadingFactors(metric, w, inputs.cross, most);
   return configs.map((config, i) => {
     const { linearMap } = blockOf(config);
     const norm = { ...teacher.weights['norm']!, data: teacher.weights['norm']!.data.slice() };
     const rank = ranks[i];
     if (rank === undefined) return [config, { weights: linearMap!.weights(norm, toTensor(w)) }];
-    const { basis, reduced } = factors!;
-    const leading = transpose(block(basis, 0, 0, rank, basis.columns)); // (hidden, rank)
-    const expand = toTensor(outOfMetric(metric, leading));
+    const { leading, reduced } = factors!;
+    const expand = toTensor(block(leading, 0, 0, leading.rows, rank)); // (hidden, rank)
     const reduce = toTensor(block(reduced, 0, 0, rank, reduced.columns)); // (rank, hidden)
     return [config, { weights: linearMap!.weights(norm, expand, reduce) }];
   });
 }
 
-/** The leading eigenvectors U of C W^T in rows, and U^T W: both (rank, hidden). */
-function leadingFactors(w: Matrix, cross: Matrix, rank: number): { basis: Matrix; reduced: Matrix } {
+/** The leading eigenvectors U of C W^T in the metric, and U^T W: (hidden, rank) out of the metric, and (rank, hidden). */
+function leadingFactors(
+  metric: OutputMetric | undefined,
+  map: Matrix,
+  cross: Matrix,
+  rank: number,
+): { leading: Matrix; reduced: Matrix } {
+  const w = intoMetric(metric, map);
   const outputs = matrix(w.rows, w.rows);
-  addProduct(outputs, w, cross); // W C^T = W A W^T
+  addProduct(outputs, w, intoMetric(metric, cross)); // W C^T = W A W^T
   const basis = block(symmetricEigen(outputs).vectors, 0, 0, rank, w.rows);
   const reduced = matrix(rank, w.columns);
   addProduct(reduced, basis, transpose(w));
-  return { basis, reduced };
+  return { leading: outOfMetric(metric, transpose(basis)), reduced };
 }
 
 /** A block with its output matrix refitted to the teacher's outputs; all else stays. */

@@ -2,7 +2,7 @@
  * Nested elimination: backward elimination of the inputs of a linear map on their Gram matrix (optimal brain surgeon,
  * structured: Hassibi & Stork 1993; ZipLM, arXiv 2302.04089). One order serves every width.
  */
-import { addProduct, block, copy, matrix, select, transpose, type Matrix } from '../algebra/index.ts';
+import { addProduct, block, copy, matrix, select, stack, transpose, type Matrix } from '../algebra/index.ts';
 
 /** Channels dropped between two updates of the whole matrices; the scores are exact at every step all the same. */
 const blockSize = 48;
@@ -31,21 +31,32 @@ export interface Elimination {
  * downdates of a block of steps are kept as two thin panels and applied to the large matrices together; in between
  * only the row at the pivot and the diagonals are brought up to date.
  *
+ * Where outputs count in a metric, L^T W decides. It is carried along beside W: each loses a panel a block, where
+ * turning the map of every width back would cost as much as all steps together.
+ *
  * @param inverseA (n, n) inverse of the damped Gram matrix
  * @param w0 (m, n) the map whose outputs are to be kept
  * @param widths at which the map is asked for, each at least 1 and below n
+ * @param judged (any, n) L^T W0, where it is not the outputs as they are that count
  */
-export function eliminate(inverseA: Matrix, w0: Matrix, widths: readonly number[] = []): Elimination {
+export function eliminate(
+  inverseA: Matrix,
+  w0: Matrix,
+  widths: readonly number[] = [],
+  judged?: Matrix,
+): Elimination {
   const n = inverseA.rows;
   const order = new Int32Array(n);
   const kept = new Map<number, Kept>();
   let alive = range(n);
   let m = copy(inverseA); // (alive, alive), the lower triangle
-  let w = transpose(w0); // (alive, outputs): a channel's column of W is contiguous
+  // (alive, outputs): a channel's column of W is contiguous, what decides first.
+  let w = transpose(judged ? stack(judged, w0) : w0);
+  const deciding = judged?.rows ?? w0.rows;
   while (alive.length > 0) {
     const next = Math.max(0, ...widths.filter((width) => width < alive.length));
     const steps = Math.min(blockSize, alive.length - next);
-    const { pivots, p, u } = eliminateBlock(m, w, steps);
+    const { pivots, p, u } = eliminateBlock(m, w, deciding, steps);
     pivots.forEach((pivot, k) => (order[alive.length - 1 - k] = alive[pivot]!));
     const gone = new Set(pivots);
     const rest = alive.flatMap((_, index) => (gone.has(index) ? [] : [index]));
@@ -55,7 +66,10 @@ export function eliminate(inverseA: Matrix, w0: Matrix, widths: readonly number[
     w = select(w, rest, range(w.columns));
     addProduct(w, panel, transpose(u), -1);
     alive = rest.map((index) => alive[index]!);
-    if (alive.length === next && next > 0) kept.set(next, { channels: alive, map: transpose(w) });
+    if (alive.length === next && next > 0) {
+      const own = block(w, 0, w.columns - w0.rows, w.rows, w0.rows);
+      kept.set(next, { channels: alive, map: transpose(own) });
+    }
   }
   return { order, kept };
 }
@@ -69,15 +83,18 @@ interface EliminatedBlock {
   readonly u: Matrix;
 }
 
-/** `steps` exact eliminations that read, but don't update, A^-1 (alive, alive; lower) and W^T (alive, outputs). */
-function eliminateBlock(m: Matrix, w: Matrix, steps: number): EliminatedBlock {
+/**
+ * `steps` exact eliminations that read, but don't update, A^-1 (alive, alive; lower) and W^T (alive, outputs).
+ * @param deciding outputs, the first ones, whose loss counts
+ */
+function eliminateBlock(m: Matrix, w: Matrix, deciding: number, steps: number): EliminatedBlock {
   const n = m.rows;
   const outputs = w.columns;
   const p = matrix(n, steps);
   const u = matrix(steps, outputs);
   const diagonal = Float64Array.from({ length: n }, (_, c) => m.data[c * n + c]!);
   const norms = Float64Array.from({ length: n }, (_, c) =>
-    dot(w.data, c * outputs, w.data, c * outputs, outputs),
+    dot(w.data, c * outputs, w.data, c * outputs, deciding),
   );
   const alive = new Uint8Array(n).fill(1);
   const inner = new Float64Array(n); // W_c . u_k
@@ -96,9 +113,9 @@ function eliminateBlock(m: Matrix, w: Matrix, steps: number): EliminatedBlock {
     }
     for (let i = 0; i < outputs; i++) row.data[k * outputs + i]! /= root;
     const uk = u.data.subarray(k * outputs, (k + 1) * outputs);
-    const earlier = Float64Array.from({ length: k }, (_, j) => dot(u.data, j * outputs, uk, 0, outputs));
-    const square = dot(uk, 0, uk, 0, outputs);
-    innerProducts(inner, w.data, uk, alive);
+    const earlier = Float64Array.from({ length: k }, (_, j) => dot(u.data, j * outputs, uk, 0, deciding));
+    const square = dot(uk, 0, uk, 0, deciding);
+    innerProducts(inner, w, uk, deciding);
     for (let c = 0; c < n; c++) {
       if (alive[c] === 0) continue;
       const at = c * steps;
@@ -127,15 +144,19 @@ function cheapest(norms: Float64Array, diagonal: Float64Array, alive: Uint8Array
   return best;
 }
 
-/** result[c] = w[c, :] . u for the living rows, four at a time to keep the adders busy. */
-function innerProducts(result: Float64Array, w: Float64Array, u: Float64Array, alive: Uint8Array): void {
-  const length = u.length;
+/** result[c] = w[c, :length] . u[:length] for all rows, four at a time to keep the adders busy. */
+function innerProducts(
+  result: Float64Array,
+  { data: w, rows, stride }: Matrix,
+  u: Float64Array,
+  length: number,
+): void {
   let c = 0;
-  for (; c + 3 < alive.length; c += 4) {
-    const r0 = c * length;
-    const r1 = r0 + length;
-    const r2 = r1 + length;
-    const r3 = r2 + length;
+  for (; c + 3 < rows; c += 4) {
+    const r0 = c * stride;
+    const r1 = r0 + stride;
+    const r2 = r1 + stride;
+    const r3 = r2 + stride;
     let s0 = 0,
       s1 = 0,
       s2 = 0,
@@ -152,7 +173,7 @@ function innerProducts(result: Float64Array, w: Float64Array, u: Float64Array, a
     result[c + 2] = s2;
     result[c + 3] = s3;
   }
-  for (; c < alive.length; c++) result[c] = dot(w, c * length, u, 0, length);
+  for (; c < rows; c++) result[c] = dot(w, c * stride, u, 0, length);
 }
 
 function dot(a: Float64Array, i: number, b: Float64Array, j: number, length: number): number {

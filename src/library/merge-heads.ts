@@ -2,10 +2,8 @@
  * KV heads merged in closed form. Mean pooling (the paper's way) lets keys of different heads cancel each other; here
  * each merged head carries the directions in which its teachers' heads vary most, and the queries are turned to match.
  */
-import { rmsNorm, type TeacherBlock, type Weights } from '../blocks/index.ts';
-import { remember, weightFeeds, type Execution, type PlacedBlock, type Windows } from '../execution/index.ts';
-import { add, gemm, graph, input, reduceSum, square, type Graph, type Value } from '../graph/index.ts';
-import type { BlockConfig, StreamConfig } from '../model/index.ts';
+import type { TeacherBlock, Weights } from '../blocks/index.ts';
+import type { BlockConfig } from '../model/index.ts';
 import { float32, type Tensor } from '../tensor/tensor.ts';
 import { toMatrix, toTensor } from './closed-form.ts';
 import { damped } from './least-squares.ts';
@@ -18,13 +16,13 @@ import {
   transpose,
   type Matrix,
 } from '../algebra/index.ts';
-import { addTo, pipelined, type TeacherPass } from './statistics.ts';
-import type { StreamChunk } from './teacher-stream.ts';
+import type { InputMoments } from './statistics.ts';
 
 /** Whether a block is the teacher's attention with KV heads merged, in a way that the closed form covers. */
 export const isMerged = (config: BlockConfig, own: BlockConfig): boolean =>
   config.kind === 'gqa' &&
   own.kind === 'gqa' &&
+  config['heads'] === own['heads'] &&
   config['kvHeads'] !== own['kvHeads'] &&
   // Norms on the heads stand between the projections and what they are compared by.
   own['qkNorm'] === undefined;
@@ -39,47 +37,51 @@ export interface ProjectionMoments {
   readonly queryEnergy: Float64Array;
 }
 
-/** One pass over the calibration text. */
-export async function projectionMoments(
-  { runtime, worker, architecture }: Execution,
-  teacher: PlacedBlock,
-  { chunks }: TeacherPass,
-): Promise<ProjectionMoments> {
-  const [kv, heads] = [teacher.weights['k']!.shape[0]!, teacher.weights['q']!.shape[0]!];
-  const sums = { keys: matrix(kv, kv), values: matrix(kv, kv), queryEnergy: new Float64Array(heads) };
-  const feeds = weightFeeds(teacher.weights);
-  const run = async ({ windows, before }: StreamChunk) => {
-    const program = momentsGraph(teacher, architecture.stream, windows);
-    const used = Object.entries({ x: before, ...feeds }).filter(([name]) =>
-      Object.hasOwn(program.inputs, name),
-    );
-    return runtime.run(program, Object.fromEntries(used), { worker });
+/**
+ * From the moments of what the projections read: no token passes through them. With a one below every input x, the bias
+ * is one more column of W, and sum (W x) (W x)^T = W (sum x x^T) W^T.
+ */
+export function projectionMoments(
+  { weights }: Pick<TeacherBlock, 'weights'>,
+  { gram, sum, tokens }: InputMoments,
+): ProjectionMoments {
+  const n = gram.rows + 1;
+  const inputs = matrix(n, n);
+  for (let i = 0; i < n - 1; i++) {
+    inputs.data.set(gram.data.subarray(i * (n - 1), (i + 1) * (n - 1)), i * n);
+    inputs.data[i * n + n - 1] = inputs.data[(n - 1) * n + i] = sum[i]!;
+  }
+  inputs.data[n * n - 1] = tokens;
+  const projected = (name: 'q' | 'k' | 'v'): { readonly w: Matrix; readonly moved: Matrix } => {
+    const w = withBias(weights[name]!, weights[`${name}Bias`]);
+    const moved = matrix(w.rows, n); // W G
+    addProduct(moved, w, inputs);
+    return { w, moved };
   };
-  await pipelined(chunks, run, (_, { keys, values, queryEnergy }) => {
-    addTo(sums.keys.data, keys!);
-    addTo(sums.values.data, values!);
-    addTo(sums.queryEnergy, queryEnergy!);
+  const second = (name: 'k' | 'v'): Matrix => {
+    const { w, moved } = projected(name);
+    const result = matrix(w.rows, w.rows);
+    addProduct(result, moved, w);
+    return result;
+  };
+  const { w, moved } = projected('q');
+  const queryEnergy = Float64Array.from({ length: w.rows }, (_, row) => {
+    let energy = 0;
+    for (let i = row * n; i < (row + 1) * n; i++) energy += moved.data[i]! * w.data[i]!;
+    return energy;
   });
-  return sums;
+  return { keys: second('k'), values: second('v'), queryEnergy };
 }
 
-function momentsGraph({ weights }: PlacedBlock, stream: StreamConfig, { batch, tokens }: Windows): Graph {
-  const shapes = Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape]));
-  return remember(['projection moments', shapes, stream, batch, tokens], () => {
-    const x = input('x', 'float32', [batch * tokens, stream.hidden]);
-    const weight = (name: string): Value => input(`weight.${name}`, 'float32', shapes[name]!);
-    const normed = rmsNorm(x, weight('norm'), stream.normEpsilon); // (rows, hidden)
-    const project = (name: 'q' | 'k' | 'v'): Value => {
-      const flat = gemm(normed, weight(name), { transposeB: true }); // (rows, hidden) x (hidden, heads * headDim)
-      return shapes[`${name}Bias`] === undefined ? flat : add(flat, weight(`${name}Bias`));
-    };
-    const [k, v] = [project('k'), project('v')];
-    return graph({
-      keys: gemm(k, k, { transposeA: true }),
-      values: gemm(v, v, { transposeA: true }),
-      queryEnergy: reduceSum(square(project('q')), { axes: [0] }),
-    });
-  });
+/** (rows, inputs + 1): the bias, or zeros, as the last column. */
+function withBias(weight: Tensor<'float32'>, bias: Tensor<'float32'> | undefined): Matrix {
+  const [rows, inputs] = weight.shape as [number, number];
+  const joined = matrix(rows, inputs + 1);
+  for (let row = 0; row < rows; row++) {
+    joined.data.set(weight.data.subarray(row * inputs, (row + 1) * inputs), row * (inputs + 1));
+    joined.data[(row + 1) * (inputs + 1) - 1] = bias?.data[row] ?? 0;
+  }
+  return joined;
 }
 
 /**

@@ -1,11 +1,14 @@
 /** Which part of a teacher's features stays when a block keeps fewer of them, and the output matrix refitted on it. */
 import {
   addProduct,
+  block,
   cholesky,
+  copy,
   inverse,
   matrix,
   select,
   solveLower,
+  stack,
   transpose,
   type Matrix,
 } from '../algebra/index.ts';
@@ -27,6 +30,8 @@ export interface FeatureMap {
   readonly grid: FeatureGrid;
   /** W0 (outputs, features). */
   readonly map: Matrix;
+  /** L^T W0, where outputs count in a metric L L^T: what decides which channels stay. */
+  readonly judged?: Matrix;
   /** sum h h^T (features, features). */
   readonly gram: Matrix;
   /** Mean |h_i| * ||W0[:, i]||. */
@@ -42,19 +47,15 @@ export function narrow(
   features: FeatureMap,
   parts: readonly FeatureGrid[],
 ): readonly Kept[] {
-  const { grid, map, gram } = features;
+  const { grid, map, judged, gram } = features;
   const { matrix: a, factor } = damped(gram);
   if (ranking === 'elimination') {
-    const start: Elimination = { channels: range(map.columns), inverse: inverse(factor), map };
-    if (grid.groups > 1 || grid.channels > 1)
-      return walk(grid, parts, { start, cost: lossOfDropping, drop }).map(({ state }) => state);
+    const inverted = inverse(factor);
+    if (grid.groups > 1 || grid.channels > 1) return nestedHeads(features, inverted, parts);
     // Single channels: the same steps, many at a time.
-    const { kept } = eliminate(
-      start.inverse,
-      map,
-      parts.map(({ members }) => members),
-    );
-    return parts.map(({ members }) => kept.get(members)!);
+    const widths = parts.map(({ members }) => members);
+    const { kept } = eliminate(inverted, map, widths, judged);
+    return widths.map((width) => kept.get(width)!);
   }
   const b = matrix(map.rows, map.columns); // W0 A
   addProduct(b, map, a);
@@ -134,9 +135,9 @@ const byContribution = ({ contributions }: FeatureMap): Criterion<undefined> => 
  * Without refit, dropping the set R changes the output by sum_{i in R} W_:i h_i, whose energy is the sum over R x R of
  * K = G o (W^T W). The state is each channel's sum of K with those gone.
  */
-function byOutputChange({ map, gram }: FeatureMap): Criterion<Float64Array> {
+function byOutputChange({ map, judged = map, gram }: FeatureMap): Criterion<Float64Array> {
   const n = map.columns;
-  const columns = transpose(map);
+  const columns = transpose(judged);
   const k = matrix(n, n);
   addProduct(k, columns, columns);
   for (let i = 0; i < k.data.length; i++) k.data[i]! *= gram.data[i]!;
@@ -152,19 +153,33 @@ function byOutputChange({ map, gram }: FeatureMap): Criterion<Float64Array> {
   };
 }
 
-/** The least-squares map on the channels still there, and the inverse of their damped Gram matrix. */
+/** Elimination of whole runs of channels. */
+function nestedHeads(
+  { grid, map, judged = map }: FeatureMap,
+  inverted: Matrix,
+  parts: readonly FeatureGrid[],
+): readonly Kept[] {
+  const stacked = judged === map ? map : stack(judged, map);
+  const start: Elimination = { channels: range(map.columns), inverse: inverted, map: stacked };
+  // tr(W_B ([A^-1]_BB)^-1 W_B^T): how much the least loss rises without the channels B.
+  const cost = (from: Elimination, channels: readonly number[]): number => {
+    const { u } = pivotOf(from, channels, judged.rows);
+    return u.data.reduce((sum, value) => sum + value * value, 0);
+  };
+  return walk(grid, parts, { start, cost, drop }).map(({ state }) => ({
+    channels: state.channels,
+    map: copy(block(state.map, stacked.rows - map.rows, 0, map.rows, state.map.columns)),
+  }));
+}
+
+/** The least-squares map on the channels still there, what decides above, and the inverse of their damped Gram matrix. */
 interface Elimination extends Kept {
   readonly inverse: Matrix;
 }
 
-/** tr(W_B ([A^-1]_BB)^-1 W_B^T): how much the least loss rises without the channels B. */
-function lossOfDropping(from: Elimination, channels: readonly number[]): number {
-  return pivotOf(from, channels).u.data.reduce((sum, value) => sum + value * value, 0);
-}
-
 /** Block downdates: A^-1 loses P P^T and W loses U P^T, P = [A^-1]_:B L^-T, U = W_B L^-T, L L^T = [A^-1]_BB. */
 function drop(from: Elimination, channels: readonly number[]): Elimination {
-  const { positions, l, u } = pivotOf(from, channels);
+  const { positions, l, u } = pivotOf(from, channels, from.map.rows);
   const gone = new Set(positions);
   const rest = range(from.channels.length).filter((position) => !gone.has(position));
   const p = solveLower(l, select(from.inverse, rest, positions)); // (rest, B)
@@ -178,13 +193,14 @@ function drop(from: Elimination, channels: readonly number[]): Elimination {
 interface Pivot {
   readonly positions: readonly number[];
   readonly l: Matrix;
-  /** (outputs, B) */
+  /** (outputs, B), of the first `outputs` rows of the map. */
   readonly u: Matrix;
 }
 
 function pivotOf(
   { channels: alive, inverse: inverted, map }: Elimination,
   channels: readonly number[],
+  outputs: number,
 ): Pivot {
   const wanted = new Set(channels);
   const positions = range(alive.length).filter((position) => wanted.has(alive[position]!));
@@ -193,7 +209,7 @@ function pivotOf(
     throw new PuzzleError('file-invalid', 'activations of the teacher have no usable second moments', {
       fix: 'use more calibration text, or check the weights of the model',
     });
-  return { positions, l, u: solveLower(l, select(map, range(map.rows), positions)) };
+  return { positions, l, u: solveLower(l, select(map, range(outputs), positions)) };
 }
 
 /** argmin, the first of equals. */

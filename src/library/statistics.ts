@@ -51,6 +51,7 @@ type Sum =
   /** The same of the normalised stream in place of the features: (hidden, hidden). */
   | 'inputGram'
   | 'inputCross'
+  | 'inputSum'
   /** sum w, and sum w ||y||^2. */
   | 'weight'
   /** sum |h|: (features). */
@@ -82,7 +83,13 @@ export interface TeacherPass {
   /** sum w h h^T of the teacher's features, where asked for. */
   readonly gram?: Matrix;
   /** Moments of the normalised stream, where asked for. */
-  readonly inputs?: Moments;
+  readonly inputs?: InputMoments;
+}
+
+/** Of the normalised stream, which every block reads first. */
+export interface InputMoments extends Moments {
+  /** sum w x (hidden). */
+  readonly sum: Float64Array;
 }
 
 /** Runs the teacher's own block over its stream: what every alternative is measured against. Takes over the states. */
@@ -98,11 +105,17 @@ export async function teacherPass(
   const chunks: StreamChunk[] = [];
   const absolute = new Float64Array(features);
   const gram = wanted.features ? matrix(features, features) : undefined;
-  const inputs = wanted.inputs ? { gram: matrix(hidden, hidden), cross: matrix(hidden, hidden) } : undefined;
+  const inputs = wanted.inputs
+    ? {
+        gram: matrix(hidden, hidden),
+        cross: matrix(hidden, hidden),
+        sum: new Float64Array(hidden),
+      }
+    : undefined;
   const total = { energy: 0, weight: 0, weightedEnergy: 0 };
   const sums: readonly Sum[] = [
     ...(gram ? (['gram'] as const) : []),
-    ...(inputs ? (['inputGram', 'inputCross'] as const) : []),
+    ...(inputs ? (['inputGram', 'inputCross', 'inputSum'] as const) : []),
     'weight',
     'absolute',
     'energy',
@@ -121,12 +134,14 @@ export async function teacherPass(
     if (inputs) {
       addGram(inputs.gram, made, 'inputGram');
       addTo(inputs.cross.data, made['inputCross']!);
+      addTo(inputs.sum, made['inputSum']!);
     }
   });
   const tokens = chunks.reduce((sum, chunk) => sum + rowsOf(chunk), 0);
   const meanOne = tokens / total.weight;
   for (const m of [gram, inputs?.gram]) if (m) mirrorLower(m);
-  for (const m of [gram, inputs?.gram, inputs?.cross]) if (m) scale(m, meanOne);
+  for (const sums of [gram?.data, inputs?.gram.data, inputs?.cross.data, inputs?.sum])
+    if (sums) scale(sums, meanOne);
   return {
     chunks,
     tokens,
@@ -157,14 +172,14 @@ export async function moments(
   });
   mirrorLower(gram);
   const meanOne = tokens / weight;
-  scale(gram, meanOne);
-  scale(cross, meanOne);
+  scale(gram.data, meanOne);
+  scale(cross.data, meanOne);
   return { tokens, gram, cross, energy: energy * meanOne };
 }
 
-function scale({ data }: Matrix, factor: number): void {
+function scale(sums: Float64Array, factor: number): void {
   if (factor === 1) return;
-  for (let i = 0; i < data.length; i++) data[i]! *= factor;
+  for (let i = 0; i < sums.length; i++) sums[i]! *= factor;
 }
 
 /**
@@ -268,6 +283,7 @@ function statisticsGraph(
       cross: () => ({ cross: cross(features) }),
       inputGram: () => gramPanels(weighted(made.normed!), 'inputGram'),
       inputCross: () => ({ inputCross: cross(made.normed!) }),
+      inputSum: () => ({ inputSum: reduceSum(mul(made.normed!, weight), { axes: [0] }) }),
       weight: () => ({
         weight: reduceSum(weight),
         weightedEnergy: reduceSum(square(weighted(target))),

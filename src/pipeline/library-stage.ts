@@ -17,7 +17,7 @@ import type { Teacher } from './teacher.ts';
 import type { RunTexts } from './texts.ts';
 
 /** Raised when the same inputs give other blocks. */
-const version = 3;
+const version = 4;
 
 export interface TrainedLibrary {
   /** Per slot and alternative. */

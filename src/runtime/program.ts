@@ -1,6 +1,13 @@
 /** A graph as the runtime sees it: an ONNX model, the hash that names it, and what fits its inputs. */
-import { encode, type ExternalData, type Extent, type Graph, type TensorType } from '../graph/index.ts';
-import type { DType, Shape, Tensor } from '../tensor/tensor.ts';
+import {
+  encode,
+  outputTypes,
+  type ExternalData,
+  type Extent,
+  type Graph,
+  type TensorType,
+} from '../graph/index.ts';
+import { byteSize, type DType, type Shape, type Tensor } from '../tensor/tensor.ts';
 import { sha256 } from '../util/hash.ts';
 
 /** Of an input or output; axes of a name have the length that a run's feeds give them. */
@@ -24,6 +31,8 @@ export interface Program extends Ports {
 /** A program that is compiled where it is first run. */
 export interface GraphProgram extends Program {
   readonly bytes: Uint8Array;
+  /** Of all values that a run computes, outputs among them. */
+  readonly transientBytes: number;
 }
 
 const known = new WeakMap<Graph, GraphProgram>();
@@ -57,6 +66,10 @@ function encoded(graph: Graph, external?: ReadonlyMap<string, ExternalData>): Gr
     label: `graph of ${Object.keys(graph.outputs).join(', ')} (${graph.nodes.length} nodes)`,
     hash: sha256(bytes),
     bytes,
+    transientBytes: graph.nodes
+      .filter(({ op }) => op !== 'input' && op !== 'constant')
+      .flatMap(outputTypes)
+      .reduce((sum, type) => sum + (type === undefined ? 0 : byteSize(type)), 0),
     inputs: portsOf(graph.inputs),
     outputs: portsOf(graph.outputs),
   };

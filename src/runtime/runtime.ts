@@ -15,6 +15,7 @@ import {
   type Program,
 } from './program.ts';
 import type { ResidentId } from './protocol.ts';
+import { Sessions } from './sessions.ts';
 import { WorkerClient } from './worker-client.ts';
 
 export interface RuntimeOptions {
@@ -119,8 +120,8 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
 interface Place {
   readonly index: number;
   readonly client: WorkerClient;
-  /** Keys of the sessions compiled in this worker, least recently used first. */
-  readonly sessions: Set<string>;
+  /** Programs compiled in this worker. */
+  readonly sessions: Sessions;
   /** Those that stay until they are unloaded. */
   readonly loaded: Set<Program>;
 }
@@ -141,7 +142,6 @@ interface Job {
 class WorkerRuntime implements Runtime {
   readonly device: Device;
   readonly #places: readonly Place[];
-  readonly #maximumPrograms: number;
   readonly #residents = new Set<Resident>();
   /** Runs that any worker may do, while none is idle. */
   readonly #queue: Job[] = [];
@@ -152,11 +152,10 @@ class WorkerRuntime implements Runtime {
     const share = Math.max(1, Math.floor(availableParallelism() / workers));
     const onIdle = (): void => this.#dispatch();
     this.device = device;
-    this.#maximumPrograms = maximumPrograms;
     this.#places = Array.from({ length: workers }, (_, index) => ({
       index,
       client: new WorkerClient({ device, threads: threads ?? share, onIdle }),
-      sessions: new Set<string>(),
+      sessions: new Sessions(maximumPrograms),
       loaded: new Set<Program>(),
     }));
   }
@@ -297,9 +296,9 @@ class WorkerRuntime implements Runtime {
     });
     // Where outputs stay is compiled into sessions that keep them in GPU memory.
     const key = this.device === 'webgpu' ? [program.hash, ...keep.toSorted()].join(' ') : program.hash;
-    const { isNew, evict } = place.loaded.has(program)
-      ? { isNew: false, evict: [] }
-      : this.#touch(place, key);
+    const { isNew, arena, evict } = place.loaded.has(program)
+      ? { isNew: false, arena: false, evict: [] }
+      : place.sessions.touch(key, (program as GraphProgram).transientBytes);
     const bytes = isNew ? Uint8Array.from((program as GraphProgram).bytes) : undefined;
     const tensors = Object.values(sent).filter((feed) => typeof feed !== 'number');
     try {
@@ -308,6 +307,7 @@ class WorkerRuntime implements Runtime {
           kind: 'run',
           program: key,
           ...(bytes && { bytes }),
+          arena,
           evict,
           feeds: sent,
           keep: Object.fromEntries(Object.entries(kept).map(([name, { id }]) => [name, id])),
@@ -318,18 +318,9 @@ class WorkerRuntime implements Runtime {
       for (const resident of Object.values(kept)) this.#residents.add(resident);
       return { ...answer, ...kept } as RunResult<K>;
     } catch (error) {
-      if (isNew) place.sessions.delete(key);
+      if (isNew) place.sessions.forget(key);
       throw named(program, error);
     }
-  }
-
-  /** Marks a session as the most recently used, and names those that must go. */
-  #touch({ sessions }: Place, key: string): { readonly isNew: boolean; readonly evict: readonly string[] } {
-    const isNew = !sessions.delete(key);
-    sessions.add(key);
-    const evict = [...sessions].slice(0, Math.max(0, sessions.size - this.#maximumPrograms));
-    for (const old of evict) sessions.delete(old);
-    return { isNew, evict };
   }
 
   #sendable({ index }: Place, name: string, feed: Tensor | Resident, transfer: boolean): Tensor | ResidentId {

@@ -68,10 +68,21 @@ const handlers: { readonly [K in Request['kind']]: (request: RequestOf<K>) => Pr
   },
 };
 
-async function run({ program, bytes, evict: evicted, feeds, keep, into }: RequestOf<'run'>): Promise<Answer> {
+async function run({
+  program,
+  bytes,
+  arena,
+  evict: evicted,
+  feeds,
+  keep,
+  into,
+}: RequestOf<'run'>): Promise<Answer> {
   for (const old of evicted) await evict(old);
   if (bytes !== undefined) {
-    sessions.set(program, await InferenceSession.create(bytes, sessionOptions(options, Object.keys(keep))));
+    sessions.set(
+      program,
+      await InferenceSession.create(bytes, sessionOptions(options, Object.keys(keep), arena)),
+    );
   }
   const session = sessions.get(program);
   if (session === undefined) throw new Error('its compilation failed before');
@@ -96,7 +107,10 @@ async function run({ program, bytes, evict: evicted, feeds, keep, into }: Reques
 
 async function load({ program, model, ports, weights }: RequestOf<'load'>): Promise<Answer> {
   const externalData = Object.entries(weights).map(([path, data]) => ({ path, data }));
-  const settings = { ...sessionOptions(options, []), ...(externalData.length > 0 && { externalData }) };
+  const settings = {
+    ...sessionOptions(options, [], false),
+    ...(externalData.length > 0 && { externalData }),
+  };
   const session = await (typeof model === 'string'
     ? InferenceSession.create(model, settings)
     : InferenceSession.create(model, settings));

@@ -26,6 +26,21 @@ export interface Tensor<D extends DType = DType> {
 /** Number of elements of a shape; 1 for a scalar. */
 export const elementCount = (shape: Shape): number => shape.reduce((product, extent) => product * extent, 1);
 
+const elementBytes: Readonly<Record<DType, number>> = {
+  float32: 4,
+  float64: 8,
+  float16: 2,
+  bfloat16: 2,
+  int32: 4,
+  int64: 8,
+  uint8: 1,
+  bool: 1,
+};
+
+/** Bytes of a tensor's data. */
+export const byteSize = ({ dtype, shape }: Pick<Tensor, 'dtype' | 'shape'>): number =>
+  elementBytes[dtype] * elementCount(shape);
+
 /** Wraps values as a float32 tensor; the array is kept, not copied. */
 export function float32(data: Float32Array, shape: Shape): Tensor<'float32'> {
   if (data.length !== elementCount(shape)) {

@@ -12,6 +12,7 @@ import {
   transpose,
   type Matrix,
 } from '../../src/algebra/index.ts';
+import { intoMetric, outOfMetric, outputMetric } from '../../src/library/output-metric.ts';
 import { seededRandom } from '../../src/util/random.ts';
 
 /** Correlated features, a target map, and their moments. */
@@ -127,6 +128,25 @@ test('the map at each width equals a fresh solve, and wider is never worse', () 
     }),
     { numRuns: 15 },
   );
+});
+
+test('in a metric of the outputs, the metric decides and the map comes out as it would have been turned back', () => {
+  const n = 70;
+  const { gram, w0 } = problem(11, n, 6);
+  const inverted = inverse(damped(gram).factor);
+  const metric = outputMetric(problem(12, 6, 1).gram)!;
+  const judged = intoMetric(metric, w0);
+  const widths = [5, 33, 69];
+  const carried = eliminate(inverted, w0, widths, judged);
+  const turned = eliminate(inverted, judged, widths);
+  expect(carried.order).toEqual(turned.order);
+  expect(carried.order).not.toEqual(eliminate(inverted, w0).order);
+  for (const width of widths) {
+    const { channels, map } = carried.kept.get(width)!;
+    const back = turned.kept.get(width)!;
+    expect(channels).toEqual(back.channels);
+    outOfMetric(metric, back.map).data.forEach((value, i) => expect(map.data[i]).toBeCloseTo(value, 9));
+  }
 });
 
 test('dead channels go first, and a singular Gram matrix is no obstacle', () => {
