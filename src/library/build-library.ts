@@ -134,9 +134,10 @@ export async function* buildLibrary(job: LibraryJob): AsyncGenerator<SlotLibrary
   if (last < 0) return;
   let calibration: readonly StreamState[] = [];
   let validation: readonly StreamState[] = [];
-  let begun: BegunSlot | undefined;
-  const ended = async ({ slot, finish }: BegunSlot): Promise<SlotLibrary> => {
-    begun = undefined;
+  // A slot is solved while the teacher goes through the next one.
+  const begun: BegunSlot[] = [];
+  const endFirst = async (): Promise<SlotLibrary> => {
+    const { slot, finish } = begun.shift()!;
     const library = await finish();
     report({ kind: 'advanced', stage: 'distil', done: slot + 1 });
     return library;
@@ -152,7 +153,7 @@ export async function* buildLibrary(job: LibraryJob): AsyncGenerator<SlotLibrary
         continue;
       }
       if (blockOf(teacher.blocks[slot]!.config).output === undefined) {
-        if (begun) yield await ended(begun);
+        while (begun.length > 0) yield await endFirst();
         yield emptySlot(slot, alternatives[slot]!, calibration, validation);
         continue; // the stream passes unchanged
       }
@@ -160,18 +161,17 @@ export async function* buildLibrary(job: LibraryJob): AsyncGenerator<SlotLibrary
       calibration = passes.calibration.chunks;
       validation = passes.validation.chunks;
       requireFinite(teacher, slot, passes);
-      // The slot before was solved while the teacher went on.
-      if (begun) yield await ended(begun);
       const sensitivity = await job.sensitivity?.(slot);
-      begun = await beginSlot(teacher, slot, alternatives[slot]!, passes, options, sensitivity);
-      if (begun.needsStream) yield await ended(begun);
+      const next = await beginSlot(teacher, slot, alternatives[slot]!, passes, options, sensitivity);
+      begun.push(next);
+      while (begun.length > (next.needsStream ? 0 : 1)) yield await endFirst();
       calibration = await advance(teacher, passes.calibration.chunks);
       validation = await advance(teacher, passes.validation.chunks);
     }
-    if (begun) yield await ended(begun);
+    while (begun.length > 0) yield await endFirst();
     report({ kind: 'stage-finished', stage: 'distil' });
   } finally {
-    await begun?.abandon();
+    for (const { abandon } of begun) await abandon();
     await teacher.runtime.release(...[...calibration, ...validation].flatMap(residentsOf));
   }
 }
