@@ -4,6 +4,7 @@
  */
 import type { TokenWindows } from '../model/tokens.ts';
 import type { Resident } from '../runtime/index.ts';
+import { byteSize } from '../tensor/tensor.ts';
 import { seededRandom } from '../util/random.ts';
 import { backward, fisherRoot } from './backward.ts';
 import type { Execution } from './execution.ts';
@@ -81,7 +82,8 @@ export async function* descend(
 
 /** Slots between two kept streams: 1 where all of them fit, else the square root, which keeps the fewest. */
 function runLength({ blocks, architecture }: Execution, { window, count }: TokenWindows): number {
-  const bytes = blocks.length * window * count * architecture.stream.hidden * Float32Array.BYTES_PER_ELEMENT;
+  const stream = { dtype: 'float32', shape: [window * count, architecture.stream.hidden] } as const;
+  const bytes = blocks.length * byteSize(stream);
   return bytes <= streamBytes ? 1 : Math.ceil(Math.sqrt(blocks.length));
 }
 

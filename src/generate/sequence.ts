@@ -44,11 +44,9 @@ export async function openSequences(decoder: Decoder, capacity: number, count = 
         const [from, to] = [port.past[part], port.present[part]];
         const larger = zeros(dtype, [count, port.kvHeads, wider, port.headDim]);
         const held = past[from];
-        if (held !== undefined) {
-          widen(await runtime.download(held), larger);
-          await runtime.release(held);
-        }
+        if (held !== undefined) widen(await runtime.download(held), larger);
         past[from] = present[to] = await runtime.upload(larger, worker);
+        if (held !== undefined) await runtime.release(held);
       }
     }
     room = wider;

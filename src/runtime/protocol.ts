@@ -21,10 +21,13 @@ interface RunRequest {
   readonly kind: 'run';
   /** The session's key. */
   readonly program: string;
-  /** ONNX bytes, present the first time a worker meets the program. */
-  readonly bytes?: Uint8Array<ArrayBuffer>;
-  /** Whether its session keeps the memory of intermediate values. */
-  readonly arena: boolean;
+  /** Present the first time a worker meets the program. */
+  readonly compile?: {
+    /** ONNX. */
+    readonly bytes: Uint8Array<ArrayBuffer>;
+    /** Whether the session keeps the memory of intermediate values. */
+    readonly arena: boolean;
+  };
   /** Programs whose sessions make room for this one. */
   readonly evict: readonly string[];
   readonly feeds: Readonly<Record<string, Tensor | ResidentId>>;

@@ -14,7 +14,7 @@ import {
   type Ports,
   type Program,
 } from './program.ts';
-import type { ResidentId } from './protocol.ts';
+import type { RequestOf, ResidentId } from './protocol.ts';
 import { Sessions } from './sessions.ts';
 import { WorkerClient } from './worker-client.ts';
 
@@ -296,29 +296,27 @@ class WorkerRuntime implements Runtime {
     });
     // Where outputs stay is compiled into sessions that keep them in GPU memory.
     const key = this.device === 'webgpu' ? [program.hash, ...keep.toSorted()].join(' ') : program.hash;
-    const { isNew, arena, evict } = place.loaded.has(program)
-      ? { isNew: false, arena: false, evict: [] }
-      : place.sessions.touch(key, (program as GraphProgram).transientBytes);
-    const bytes = isNew ? Uint8Array.from((program as GraphProgram).bytes) : undefined;
+    const { evict, compile } = place.loaded.has(program)
+      ? { evict: [] }
+      : compilation(place.sessions, key, program as GraphProgram);
     const tensors = Object.values(sent).filter((feed) => typeof feed !== 'number');
     try {
       const answer = await place.client.send(
         {
           kind: 'run',
           program: key,
-          ...(bytes && { bytes }),
-          arena,
+          ...(compile && { compile }),
           evict,
           feeds: sent,
           keep: Object.fromEntries(Object.entries(kept).map(([name, { id }]) => [name, id])),
           into: Object.fromEntries(written) as Readonly<Record<string, ResidentId>>,
         },
-        [...buffersOf(tensors), ...(bytes ? [bytes.buffer] : [])],
+        [...buffersOf(tensors), ...(compile ? [compile.bytes.buffer] : [])],
       );
       for (const resident of Object.values(kept)) this.#residents.add(resident);
       return { ...answer, ...kept } as RunResult<K>;
     } catch (error) {
-      if (isNew) place.sessions.forget(key);
+      if (compile) place.sessions.forget(key);
       throw named(program, error);
     }
   }
@@ -352,6 +350,16 @@ class WorkerRuntime implements Runtime {
 /** Copies a tensor across the border of device memory. */
 const copyGraph = ({ dtype, shape }: TensorType): Graph =>
   graph({ copy: reshape(input('original', dtype, shape), shape) });
+
+/** What a worker has to do before it can run a program. */
+function compilation(
+  sessions: Sessions,
+  key: string,
+  { bytes, transientBytes }: GraphProgram,
+): Pick<RequestOf<'run'>, 'evict' | 'compile'> {
+  const { isNew, arena, evict } = sessions.touch(key, transientBytes);
+  return { evict, ...(isNew && { compile: { bytes: Uint8Array.from(bytes), arena } }) };
+}
 
 /** A failure with the name of the program that failed. */
 function named({ label }: Program, error: unknown): unknown {

@@ -70,19 +70,16 @@ const handlers: { readonly [K in Request['kind']]: (request: RequestOf<K>) => Pr
 
 async function run({
   program,
-  bytes,
-  arena,
+  compile,
   evict: evicted,
   feeds,
   keep,
   into,
 }: RequestOf<'run'>): Promise<Answer> {
   for (const old of evicted) await evict(old);
-  if (bytes !== undefined) {
-    sessions.set(
-      program,
-      await InferenceSession.create(bytes, sessionOptions(options, Object.keys(keep), arena)),
-    );
+  if (compile !== undefined) {
+    const settings = sessionOptions(options, Object.keys(keep), compile.arena);
+    sessions.set(program, await InferenceSession.create(compile.bytes, settings));
   }
   const session = sessions.get(program);
   if (session === undefined) throw new Error('its compilation failed before');
